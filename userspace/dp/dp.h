@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The data plane seen from user space: load or adopt the pinned XDP program and maps, attach,
+ * flows, next hops, counters. Counters of the user-space path live here too, in a mapped file, so
+ * that both survive the daemon. Without BPF rights everything works but the kernel half.
+ *
+ * A fake for tests has the same functions (dp_fake.c, library dp_fake).
+ */
+#ifndef PC_DP_DP_H
+#define PC_DP_DP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "abi/relay.h"
+#include "base/addr.h"
+
+struct pc_dp;
+
+enum pc_dp_mode { PC_DP_AUTO, PC_DP_NATIVE, PC_DP_GENERIC, PC_DP_OFF };
+const char *pc_dp_mode_name(enum pc_dp_mode mode); /* "auto", "native", "generic", "off" */
+int pc_dp_mode_parse(const char *text, enum pc_dp_mode *ret_mode);
+
+struct pc_dp_config {
+	const char *bpffs;     /* directory for pins, e.g. /sys/fs/bpf/pcd; its bpffs is mounted when
+				* missing */
+	const char *state_dir; /* counters of the user-space path: STATE_DIR/count.v1 */
+	uint32_t max_sessions;
+	uint16_t service_ports[PC_MAX_SERVICE_PORTS]; /* 0 ends the list */
+	uint16_t relay_low, relay_high;
+	bool kernel;	       /* false: never touch BPF (xdp = off) */
+	const char *object;    /* NULL: the built-in program; else a BPF object file (tests) */
+};
+
+/* What became of the kernel half, for logs and `pcstat health`. */
+struct pc_dp_status {
+	bool kernel;	  /* program and maps are there */
+	bool adopted;	  /* they were, before this process */
+	int kernel_error; /* why not: 0 when kernel or not wanted */
+	char reason[160]; /* one line for people, "" when kernel */
+	uint64_t generation; /* pc_meta.created_ns: changes when kernel counters start at 0 */
+	bool user_counters_new; /* the file was created or reset (host rebooted) */
+};
+
+/*
+ * Opens. Never fails for want of BPF (see status); returns a negative code when the counter file
+ * cannot be made (-ENOSPC, -EACCES...). Adopts pinned state of the same layout; when only the
+ * program's build or constants (ports) differ, loads the new program over the old maps and switches
+ * the links atomically. Another layout or size: PC_ERR_VERSION in kernel_error, nothing touched.
+ */
+int pc_dp_open(const struct pc_dp_config *config, struct pc_dp **ret_dp);
+/* Read-only view of what is pinned and of the counter file, for pcstat without a daemon. */
+int pc_dp_open_readonly(const char *bpffs, const char *state_dir, struct pc_dp **ret_dp);
+/* Closes descriptors. Pins, links and forwarding stay. */
+void pc_dp_close(struct pc_dp *dp);
+void pc_dp_get_status(const struct pc_dp *dp, struct pc_dp_status *ret_status);
+
+/* --- attaching: steps of the guarded transaction, driven by the daemon --- */
+
+struct pc_dp_link {
+	uint32_t ifindex;
+	enum pc_dp_mode mode; /* NATIVE or GENERIC */
+	bool adopted;	      /* pinned by an earlier daemon */
+};
+/*
+ * Attaches on trial: from guard_deadline (monotonic ns) on the program passes everything on this
+ * interface, and the link is not pinned, so it goes with the process. Returns 0, -EBUSY (another
+ * program is there), -EOPNOTSUPP (mode not possible) or another negative code. An interface whose
+ * link is pinned already is adopted, at once and without trial (link.adopted).
+ */
+int pc_dp_attach(struct pc_dp *dp, uint32_t ifindex, enum pc_dp_mode mode, uint64_t guard_deadline,
+		 struct pc_dp_link *ret_link);
+/* Ends the trial: pins the link and lifts the guard. */
+int pc_dp_confirm(struct pc_dp *dp, uint32_t ifindex);
+/* Takes the program off the interface, on trial or pinned. 0 or -ENOENT. */
+int pc_dp_detach(struct pc_dp *dp, uint32_t ifindex);
+size_t pc_dp_links(const struct pc_dp *dp, struct pc_dp_link *links, size_t max);
+/* Runs the loaded program on ARP, TCP and unrelated UDP frames in memory: 0 when all pass. */
+int pc_dp_selftest(struct pc_dp *dp);
+/* Without a daemon: unpins and detaches every link, then all maps below @bpffs. How many links. */
+int pc_dp_teardown(const char *bpffs, bool keep_maps);
+
+/* --- running --- */
+
+void pc_dp_heartbeat(struct pc_dp *dp, uint64_t now);
+
+/* A channel binding: both directions. IPv6 or mixed families: PC_ERR_UNSUPPORTED. */
+struct pc_dp_flow {
+	uint32_t slot;
+	uint16_t channel;
+	struct pc_addr client, server, relayed, peer;
+	bool hairpin;
+	uint64_t expires_ns;
+	uint32_t nexthop_client, nexthop_peer;
+};
+/* 0, PC_ERR_FULL, PC_ERR_UNSUPPORTED, PC_ERR_STATE (no kernel half) or -errno. */
+int pc_dp_flow_set(struct pc_dp *dp, const struct pc_dp_flow *flow);
+int pc_dp_flow_del(struct pc_dp *dp, const struct pc_dp_flow *flow);
+/* Deletes every kernel flow @keep says no to (adoption). Returns how many, or a negative code. */
+int pc_dp_flow_sweep(struct pc_dp *dp,
+		     bool (*keep)(void *arg, const struct pc_flow4_key *key,
+				  const struct pc_flow4 *flow),
+		     void *arg);
+/* Number of kernel flow entries, and room for them. */
+int pc_dp_flow_usage(struct pc_dp *dp, uint32_t *ret_used, uint32_t *ret_size);
+
+/*
+ * One interface or way out: builds the link header. @vlan: 0 to 2 tags, outermost first, as TCI.
+ * dst_mac NULL: unresolved, packets pass.
+ */
+struct pc_dp_nexthop {
+	uint32_t ifindex; /* interface the program is attached to (the lower one of a VLAN) */
+	uint16_t mtu;
+	uint8_t src_mac[6];
+	uint8_t dst_mac[6];
+	bool resolved;
+	unsigned int n_vlans;
+	uint16_t vlan[2];
+};
+int pc_dp_nexthop_set(struct pc_dp *dp, uint32_t index, const struct pc_dp_nexthop *nh);
+
+/* --- counters --- */
+
+/* Kernel counters of slots [first, first + n), summed over CPUs. Zeroes without a kernel half. */
+int pc_dp_count_kernel(struct pc_dp *dp, uint32_t first, uint32_t n, struct pc_count *ret_counts);
+/* Counters of the user-space path, max_sessions entries, mapped; the daemon adds to them. */
+struct pc_count *pc_dp_count_user(struct pc_dp *dp);
+uint32_t pc_dp_max_sessions(const struct pc_dp *dp);
+/* By reason: the kernel's, summed over CPUs, and the user-space path's (mapped, to add to). */
+int pc_dp_reasons_kernel(struct pc_dp *dp, uint64_t ret_counts[static PC_REASON_COUNT]);
+uint64_t *pc_dp_reasons_user(struct pc_dp *dp); /* PC_REASON_SLOTS entries */
+
+struct pc_reason_info {
+	const char *name;
+	const char *kind; /* "forward", "pass", "drop" */
+	const char *text;
+};
+const struct pc_reason_info *pc_dp_reason_info(enum pc_reason reason);
+
+#endif

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a node keeps on disk, in one SQLite file (STATE_DIR/pcd.db, WAL, mode 0600): tenants and
+ * their totals, allocations and the counter slots they own, secrets. Plain data in and out; knows
+ * neither TURN nor BPF.
+ *
+ * Every function returns 0 or a negative code: PC_ERR_NOT_FOUND, PC_ERR_EXISTS, PC_ERR_LOCKED
+ * (another process holds the store longer than the busy time-out), -ENOSPC (disk full),
+ * PC_ERR_VERSION (schema of a newer build), PC_ERR_STORE. pc_store_error() has the detail.
+ */
+#ifndef PC_STORE_STORE_H
+#define PC_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pc_store;
+
+int pc_store_open(const char *path, bool readonly, struct pc_store **ret_store);
+void pc_store_close(struct pc_store *s);
+const char *pc_store_error(const struct pc_store *s);
+
+int pc_store_begin(struct pc_store *s);
+int pc_store_commit(struct pc_store *s);
+void pc_store_rollback(struct pc_store *s);
+
+/* Small values by name: nonce keys, boot id, generation, the built-in secret. */
+int pc_store_get(struct pc_store *s, const char *key, void *buf, size_t size, size_t *ret_len);
+int pc_store_put(struct pc_store *s, const char *key, const void *value, size_t len);
+
+#define PC_TENANT_NAME_MAX 63
+#define PC_TIER_NAME_MAX   31
+
+struct pc_store_tenant {
+	uint32_t id; /* never reused */
+	char name[PC_TENANT_NAME_MAX + 1];
+	char tier[PC_TIER_NAME_MAX + 1];
+	/* Long-term credential: the keys, not the password; they hold for one realm. */
+	bool has_password;
+	char realm[128];
+	uint8_t ha1_md5[16];
+	uint8_t ha1_sha256[32];
+	uint8_t userhash[32]; /* SHA-256(name ":" realm) */
+	uint32_t max_allocations, max_permissions, max_channels, max_peers_per_s;
+	uint64_t created_s;
+};
+/* ret_id is set; name must be new. */
+int pc_store_tenant_add(struct pc_store *s, const struct pc_store_tenant *t, uint32_t *ret_id);
+int pc_store_tenant_update(struct pc_store *s, const struct pc_store_tenant *t); /* by id */
+/* Keeps the totals (billing needs them); frees the name. */
+int pc_store_tenant_del(struct pc_store *s, uint32_t id);
+int pc_store_tenant_each(struct pc_store *s,
+			 int (*fn)(void *arg, const struct pc_store_tenant *t), void *arg);
+
+/* Counters of one path (kernel or user space). Same fields and order as the data plane's. */
+struct pc_store_count {
+	uint64_t up_packets, up_payload_bytes, up_wire_bytes;
+	uint64_t down_packets, down_payload_bytes, down_wire_bytes;
+	uint64_t drops_rate, drops_credit;
+};
+enum pc_store_path { PC_STORE_KERNEL, PC_STORE_USER, PC_STORE_PATHS };
+
+/* Folded totals of a tenant; zeroes when it has none yet. */
+int pc_store_total_get(struct pc_store *s, uint32_t tenant,
+		       struct pc_store_count ret_counts[static PC_STORE_PATHS]);
+int pc_store_total_put(struct pc_store *s, uint32_t tenant,
+		       const struct pc_store_count counts[static PC_STORE_PATHS]);
+
+/*
+ * A counter slot in use: which session and tenant it counts for, what it read when it was opened
+ * (session figures count from there) and up to where it was folded into the tenant's totals. Stays
+ * until the last fold after the session ended.
+ */
+struct pc_store_slot {
+	uint32_t slot;
+	uint64_t session;
+	uint32_t tenant;
+	bool ended;
+	struct pc_store_count opened[PC_STORE_PATHS];
+	struct pc_store_count folded[PC_STORE_PATHS];
+};
+int pc_store_slot_put(struct pc_store *s, const struct pc_store_slot *slot);
+int pc_store_slot_del(struct pc_store *s, uint32_t slot);
+int pc_store_slot_each(struct pc_store *s, int (*fn)(void *arg, const struct pc_store_slot *slot),
+		       void *arg);
+
+/* Serialised allocations by session id; the daemon owns the format. */
+int pc_store_session_put(struct pc_store *s, uint64_t id, const void *record, size_t len);
+int pc_store_session_del(struct pc_store *s, uint64_t id);
+int pc_store_session_each(struct pc_store *s,
+			  int (*fn)(void *arg, uint64_t id, const void *record, size_t len),
+			  void *arg);
+int pc_store_session_clear(struct pc_store *s); /* after a reboot */
+
+#endif

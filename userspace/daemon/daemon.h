@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* pcd: what its parts share. One thread, one libev loop. */
+#ifndef PC_DAEMON_DAEMON_H
+#define PC_DAEMON_DAEMON_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "account/identity.h"
+#include "account/usage.h"
+#include "daemon/attach.h"
+#include "daemon/config.h"
+#include "daemon/nexthop.h"
+#include "dp/dp.h"
+#include "relay/turn.h"
+#include "store/store.h"
+
+struct pc_users; /* users.c: tenants in memory, by name and userhash; shared secrets */
+struct pc_io;	 /* io.c: service and relay sockets, batches */
+struct pc_ctl_server; /* ctl_server.c: control socket on the loop */
+
+struct pc_daemon {
+	struct ev_loop *loop;
+	const char *config_path; /* NULL: embedded defaults */
+	struct pc_config config;
+	uint64_t started_ns; /* monotonic */
+	struct pc_identity identity;
+
+	struct pc_store *store;
+	struct pc_usage *usage;
+	struct pc_users *users;
+	struct pc_dp *dp;
+	struct pc_nexthops *nexthops; /* NULL without a kernel data plane */
+	struct pc_attach_result attach[PC_CONFIG_MAX_INTERFACES];
+	size_t n_attach;
+	struct pc_attach_watch *attach_watch;
+	struct pc_policy *policy;
+	struct pc_turn *turn;
+	struct pc_io *io;
+	struct pc_ctl_server *ctl;
+
+	bool draining;
+	int store_error; /* last failure of the store; 0 when it works */
+	uint64_t folds, fold_failures;
+	uint64_t reloads;
+};
+
+/* --- users.c --- */
+int pc_users_new(struct pc_store *store, struct pc_users **ret_users); /* loads all tenants */
+void pc_users_free(struct pc_users *u);
+/* Time-limited secrets: those of the configuration, then the built-in one. Copied. */
+void pc_users_set_secrets(struct pc_users *u, const struct pc_config *c);
+void pc_users_set_realm(struct pc_users *u, const char *realm);
+/* ops->lookup of the TURN machine. */
+int pc_users_lookup(struct pc_users *u, const char *name, size_t name_len,
+		    const uint8_t *userhash, enum pc_auth_algorithm algorithm, uint64_t realtime_s,
+		    struct pc_turn_user *ret_user);
+const struct pc_store_tenant *pc_users_find(const struct pc_users *u, const char *name);
+const struct pc_store_tenant *pc_users_by_id(const struct pc_users *u, uint32_t id);
+int pc_users_each(const struct pc_users *u,
+		  int (*fn)(void *arg, const struct pc_store_tenant *t), void *arg);
+/* Store and memory. @password NULL: time-limited credentials only. 0 or a negative code. */
+int pc_users_add(struct pc_users *u, struct pc_store_tenant *t, const char *password);
+int pc_users_update(struct pc_users *u, const struct pc_store_tenant *t, const char *password);
+int pc_users_del(struct pc_users *u, uint32_t id);
+/* "TIMESTAMP:NAME" and its password, valid for @lifetime_s. */
+int pc_users_credential(struct pc_users *u, const char *name, uint64_t lifetime_s,
+			uint64_t realtime_s, char *ret_user, size_t user_size,
+			char ret_password[static 29]);
+
+/* --- daemon.c --- */
+/* Everything up, in order; on failure one line was logged and all is down again. */
+int pc_daemon_start(struct pc_daemon *d);
+void pc_daemon_stop(struct pc_daemon *d, bool shutdown_datapath);
+/* SIGHUP, `pcctl reload`: 0, or a negative code with the old configuration kept and @ret_error. */
+int pc_daemon_reload(struct pc_daemon *d, char *ret_error, size_t error_size);
+void pc_daemon_drain(struct pc_daemon *d, bool on);
+/* One line a state: what `pcstat health` shows. */
+const char *pc_daemon_turn_uri(const struct pc_daemon *d, char *buf, size_t size);
+
+/* --- ctl_server.c, ctl_commands.c --- */
+int pc_ctl_server_new(struct pc_daemon *d, struct pc_ctl_server **ret_server);
+void pc_ctl_server_free(struct pc_ctl_server *s);
+
+#endif

@@ -1,0 +1,535 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * turnload: a TURN client that loads a relay and counts exactly.
+ *
+ *   turnload --server ADDR:PORT --user U --password P --peer ADDR:PORT
+ *            [--count N] [--size BYTES] [--rate PPS] [--cpus A[,B]] [--echo] [--send]
+ *            [--idle-ms MS] [--hold] [--after]
+ *
+ * Allocates, installs a permission, binds a channel, sends COUNT numbered datagrams as ChannelData
+ * (--send: as Send indications), from one thread per CPU of --cpus, all on one socket. --echo also
+ * receives what comes back. --after: when done, refreshes, binds a second channel and installs a
+ * second permission, to show that the allocation is alive. --hold: after "bound" waits for a line
+ * on stdin before sending, and again before --after. Prints one JSON line; progress words on
+ * stderr: "bound", "sent". Exit 0 when every transaction succeeded.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <sodium.h>
+
+#include "base/addr.h"
+#include "base/clock.h"
+#include "base/parse.h"
+#include "base/wire.h"
+#include "relay/auth.h"
+#include "relay/stun.h"
+
+#define BATCH	    32
+#define BUF_SIZE    2048
+#define MAGIC	    0x70635f6c6f616421ull
+#define CHANNEL	    0x4abc
+#define MAX_THREADS 2
+#define TRIES	    40
+#define TRY_MS	    500
+
+struct load {
+	int fd;
+	struct pc_addr server, peer, relayed;
+	const char *user, *password;
+	uint64_t count, size, rate, idle_ms;
+	int cpus[MAX_THREADS];
+	int n_threads;
+	bool echo, send, hold, after;
+	/* from the server's challenge */
+	char realm[128];
+	uint8_t nonce[128];
+	size_t nonce_len;
+	struct pc_auth_key key;
+	/* results */
+	uint8_t *seen;
+	uint64_t echoed, echoed_distinct, echoed_bytes, foreign, retries, send_errors;
+	volatile bool sending;
+};
+
+struct sender {
+	struct load *l;
+	pthread_t thread;
+	int cpu;
+	uint64_t first, n, errors;
+};
+
+/* A request of one transaction: what to put in after the header. */
+struct request {
+	uint16_t method;
+	void (*fill)(struct load *l, struct pc_stun_writer *w, const void *arg);
+	const void *arg;
+};
+
+static size_t build(struct load *l, const struct request *rq, const uint8_t *txid, uint8_t *buf)
+{
+	struct pc_stun_writer w;
+
+	pc_stun_begin(&w, buf, BUF_SIZE, rq->method, PC_STUN_REQUEST, txid);
+	rq->fill(l, &w, rq->arg);
+	if (l->nonce_len) {
+		pc_stun_put(&w, PC_ATTR_USERNAME, l->user, strlen(l->user));
+		pc_stun_put(&w, PC_ATTR_REALM, l->realm, strlen(l->realm));
+		pc_stun_put(&w, PC_ATTR_NONCE, l->nonce, l->nonce_len);
+		pc_stun_put_integrity(&w, l->key.b, l->key.len);
+	}
+	return pc_stun_end(&w);
+}
+
+static void take_data(struct load *l, const uint8_t *data, size_t len);
+
+/* Waits for the answer to @txid; hands data to take_data meanwhile. Returns its length or 0. */
+static size_t await(struct load *l, const uint8_t *txid, uint8_t *buf)
+{
+	uint64_t end = pc_clock_monotonic() + TRY_MS * PC_NS_PER_MS;
+
+	while (pc_clock_monotonic() < end) {
+		struct pollfd p = { .fd = l->fd, .events = POLLIN };
+		struct pc_stun_msg m;
+		ssize_t n;
+
+		if (poll(&p, 1, 20) <= 0)
+			continue;
+		n = recv(l->fd, buf, BUF_SIZE, MSG_DONTWAIT);
+		if (n <= 0)
+			continue;
+		if (buf[0] >= 0x40) {
+			take_data(l, buf, (size_t)n);
+			continue;
+		}
+		if (pc_stun_parse(buf, (size_t)n, &m) < 0)
+			continue;
+		if (m.cls == PC_STUN_INDICATION)
+			take_data(l, buf, (size_t)n);
+		else if (!memcmp(m.txid, txid, PC_STUN_TXID_LEN))
+			return (size_t)n;
+	}
+	return 0;
+}
+
+static void take_challenge(struct load *l, const struct pc_stun_msg *m)
+{
+	struct pc_stun_attr a;
+
+	if (pc_stun_find(m, PC_ATTR_REALM, &a) && a.len < sizeof(l->realm)) {
+		memcpy(l->realm, a.value, a.len);
+		l->realm[a.len] = '\0';
+	}
+	if (pc_stun_find(m, PC_ATTR_NONCE, &a) && a.len <= sizeof(l->nonce)) {
+		/* This client knows MD5 only and says so by leaving the feature bits' offer. */
+		memcpy(l->nonce, a.value, a.len);
+		l->nonce_len = a.len;
+	}
+	pc_auth_derive(PC_AUTH_MD5, l->user, strlen(l->user), l->realm, l->password,
+		       strlen(l->password), &l->key);
+}
+
+/* One transaction with retransmissions and challenges. 0, or the STUN error code, or -ETIMEDOUT. */
+static int transact(struct load *l, const struct request *rq, struct pc_stun_msg *ret_msg,
+		    uint8_t *buf)
+{
+	for (int tries = 0; tries < TRIES; tries++) {
+		uint8_t txid[PC_STUN_TXID_LEN], out[BUF_SIZE];
+		struct pc_stun_attr a;
+		size_t len;
+		int code;
+
+		randombytes_buf(txid, sizeof(txid));
+		len = build(l, rq, txid, out);
+		if (!len)
+			return -EMSGSIZE;
+		if (send(l->fd, out, len, 0) < 0 && errno != ECONNREFUSED)
+			return -errno;
+		len = await(l, txid, buf);
+		if (!len) {
+			l->retries++;
+			continue;
+		}
+		if (pc_stun_parse(buf, len, ret_msg) < 0)
+			return -EBADMSG;
+		if (ret_msg->cls == PC_STUN_SUCCESS)
+			return 0;
+		if (!pc_stun_find(ret_msg, PC_ATTR_ERROR_CODE, &a) || a.len < 4)
+			return -EBADMSG;
+		code = a.value[2] * 100 + a.value[3];
+		if ((code != 401 || l->nonce_len) && code != 438)
+			return code;
+		take_challenge(l, ret_msg);
+	}
+	return -ETIMEDOUT;
+}
+
+static void fill_allocate(struct load *l, struct pc_stun_writer *w, const void *arg)
+{
+	pc_stun_put_u32(w, PC_ATTR_REQUESTED_TRANSPORT, 17u << 24);
+	if (l->peer.ip.family == 6)
+		pc_stun_put_u32(w, PC_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
+}
+
+static void fill_refresh(struct load *l, struct pc_stun_writer *w, const void *arg)
+{
+	pc_stun_put_u32(w, PC_ATTR_LIFETIME, 600);
+}
+
+static void fill_permission(struct load *l, struct pc_stun_writer *w, const void *arg)
+{
+	pc_stun_put_xor_addr(w, PC_ATTR_XOR_PEER_ADDRESS, arg);
+}
+
+struct binding {
+	uint16_t number;
+	struct pc_addr peer;
+};
+
+static void fill_bind(struct load *l, struct pc_stun_writer *w, const void *arg)
+{
+	const struct binding *b = arg;
+
+	pc_stun_put_u32(w, PC_ATTR_CHANNEL_NUMBER, (uint32_t)b->number << 16);
+	pc_stun_put_xor_addr(w, PC_ATTR_XOR_PEER_ADDRESS, &b->peer);
+}
+
+static int step(struct load *l, const char *what, uint16_t method,
+		void (*fill)(struct load *, struct pc_stun_writer *, const void *), const void *arg)
+{
+	struct request rq = { method, fill, arg };
+	uint8_t buf[BUF_SIZE];
+	struct pc_stun_msg m;
+	struct pc_stun_attr a;
+	int r = transact(l, &rq, &m, buf);
+
+	if (r) {
+		fprintf(stderr, "turnload: %s: %s%d\n", what, r > 0 ? "error " : "failed ", r);
+		return -1;
+	}
+	if (method == PC_STUN_ALLOCATE && pc_stun_find(&m, PC_ATTR_XOR_RELAYED_ADDRESS, &a))
+		return pc_stun_attr_xor_addr(&m, &a, &l->relayed);
+	return 0;
+}
+
+/* --- data --- */
+
+static void take_data(struct load *l, const uint8_t *data, size_t len)
+{
+	struct pc_stun_msg m;
+	struct pc_stun_attr a;
+	struct pc_reader r;
+	uint64_t magic, seq;
+
+	pc_reader_init(&r, data, len);
+	if (data[0] >= 0x40) {
+		pc_read_skip(&r, 2);
+		len = pc_read_u16(&r);
+	} else if (!pc_stun_parse(data, len, &m) && pc_stun_find(&m, PC_ATTR_DATA, &a)) {
+		len = a.len;
+		pc_reader_init(&r, a.value, a.len);
+	}
+	magic = pc_read_u64(&r);
+	seq = pc_read_u64(&r);
+	l->echoed++;
+	l->echoed_bytes += len;
+	if (r.failed || magic != MAGIC || seq >= l->count) {
+		l->foreign++;
+		return;
+	}
+	if (!(l->seen[seq / 8] & (1u << (seq % 8))))
+		l->echoed_distinct++;
+	l->seen[seq / 8] |= 1u << (seq % 8);
+}
+
+static size_t build_data(const struct load *l, uint64_t seq, uint8_t *buf)
+{
+	uint8_t payload[BUF_SIZE] = { 0 }, txid[PC_STUN_TXID_LEN] = { 0 };
+	struct pc_stun_writer sw;
+	struct pc_writer w;
+
+	pc_writer_init(&w, payload, sizeof(payload));
+	pc_write_u64(&w, MAGIC);
+	pc_write_u64(&w, seq);
+	if (l->send) {
+		pc_stun_begin(&sw, buf, BUF_SIZE, PC_STUN_SEND, PC_STUN_INDICATION, txid);
+		pc_stun_put_xor_addr(&sw, PC_ATTR_XOR_PEER_ADDRESS, &l->peer);
+		pc_stun_put(&sw, PC_ATTR_DATA, payload, l->size);
+		return pc_stun_end(&sw);
+	}
+	pc_writer_init(&w, buf, BUF_SIZE);
+	pc_write_u16(&w, CHANNEL);
+	pc_write_u16(&w, (uint16_t)l->size);
+	pc_write_bytes(&w, payload, l->size);
+	return w.len;
+}
+
+static void pace(const struct load *l, uint64_t start, uint64_t done)
+{
+	uint64_t due, now;
+
+	if (!l->rate)
+		return;
+	due = start + done * PC_NS_PER_S * (uint64_t)l->n_threads / l->rate;
+	now = pc_clock_monotonic();
+	if (due > now) {
+		struct timespec ts = { (time_t)((due - now) / PC_NS_PER_S),
+				       (long)((due - now) % PC_NS_PER_S) };
+
+		nanosleep(&ts, NULL);
+	}
+}
+
+static void *send_all(void *arg)
+{
+	struct sender *s = arg;
+	struct load *l = s->l;
+	static __thread uint8_t bufs[BATCH][BUF_SIZE];
+	struct mmsghdr msgs[BATCH];
+	struct iovec iov[BATCH];
+	uint64_t start = pc_clock_monotonic();
+
+	if (s->cpu >= 0) {
+		cpu_set_t set;
+
+		CPU_ZERO(&set);
+		CPU_SET(s->cpu, &set);
+		pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+	}
+	memset(msgs, 0, sizeof(msgs));
+	for (uint64_t done = 0; done < s->n;) {
+		unsigned int n = s->n - done < BATCH ? (unsigned int)(s->n - done) : BATCH,
+			     sent = 0;
+
+		for (unsigned int i = 0; i < n; i++) {
+			iov[i].iov_base = bufs[i];
+			iov[i].iov_len = build_data(l, s->first + done + i, bufs[i]);
+			msgs[i].msg_hdr.msg_iov = &iov[i];
+			msgs[i].msg_hdr.msg_iovlen = 1;
+		}
+		while (sent < n) {
+			int k = sendmmsg(l->fd, msgs + sent, n - sent, 0);
+
+			if (k > 0)
+				sent += (unsigned int)k;
+			else
+				s->errors++; /* pending ICMP error or full queue: same packet again
+					      */
+		}
+		done += n;
+		pace(l, start, done);
+	}
+	return NULL;
+}
+
+static void receive_echoes(struct load *l)
+{
+	static uint8_t buf[BUF_SIZE];
+	uint64_t last = pc_clock_monotonic();
+
+	while (l->echoed_distinct < l->count) {
+		struct pollfd p = { .fd = l->fd, .events = POLLIN };
+		ssize_t n;
+
+		if (l->sending)
+			last = pc_clock_monotonic();
+		else if (pc_clock_monotonic() - last > l->idle_ms * PC_NS_PER_MS)
+			break;
+		if (poll(&p, 1, 50) <= 0)
+			continue;
+		while ((n = recv(l->fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0) {
+			last = pc_clock_monotonic();
+			take_data(l, buf, (size_t)n);
+		}
+	}
+}
+
+static void *echo_thread(void *arg)
+{
+	receive_echoes(arg);
+	return NULL;
+}
+
+static void transfer(struct load *l)
+{
+	struct sender senders[MAX_THREADS];
+	pthread_t echo;
+
+	l->sending = true;
+	if (l->echo)
+		pthread_create(&echo, NULL, echo_thread, l);
+	for (int i = 0; i < l->n_threads; i++) {
+		uint64_t share = l->count / (uint64_t)l->n_threads;
+
+		senders[i] = (struct sender){ .l = l, .cpu = l->cpus[i], .first = share * i };
+		senders[i].n = i == l->n_threads - 1 ? l->count - senders[i].first : share;
+		pthread_create(&senders[i].thread, NULL, send_all, &senders[i]);
+	}
+	for (int i = 0; i < l->n_threads; i++) {
+		pthread_join(senders[i].thread, NULL);
+		l->send_errors += senders[i].errors;
+	}
+	l->sending = false;
+	fprintf(stderr, "sent\n");
+	if (l->echo)
+		pthread_join(echo, NULL);
+}
+
+static void wait_line(void)
+{
+	char line[64];
+
+	if (!fgets(line, sizeof(line), stdin))
+		return;
+}
+
+static int run(struct load *l)
+{
+	struct binding first = { CHANNEL, l->peer }, second = { CHANNEL + 1, l->peer };
+
+	second.peer.port++;
+	if (step(l, "Allocate", PC_STUN_ALLOCATE, fill_allocate, NULL) ||
+	    step(l, "CreatePermission", PC_STUN_CREATE_PERMISSION, fill_permission, &l->peer) ||
+	    (!l->send && step(l, "ChannelBind", PC_STUN_CHANNEL_BIND, fill_bind, &first)))
+		return -1;
+	fprintf(stderr, "bound\n");
+	if (l->hold)
+		wait_line();
+	if (l->count)
+		transfer(l);
+	if (!l->after)
+		return 0;
+	if (l->hold)
+		wait_line();
+	return step(l, "Refresh", PC_STUN_REFRESH, fill_refresh, NULL) ||
+	       step(l, "CreatePermission", PC_STUN_CREATE_PERMISSION, fill_permission, &l->peer) ||
+	       step(l, "ChannelBind", PC_STUN_CHANNEL_BIND, fill_bind, &second);
+}
+
+static int open_socket(struct load *l)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = pc_addr_to_sockaddr(&l->server, &ss);
+	int big = 256 << 20;
+
+	l->fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (l->fd < 0)
+		return -errno;
+	setsockopt(l->fd, SOL_SOCKET, SO_RCVBUFFORCE, &big, sizeof(big));
+	setsockopt(l->fd, SOL_SOCKET, SO_SNDBUFFORCE, &big, sizeof(big));
+	return connect(l->fd, (struct sockaddr *)&ss, len) < 0 ? -errno : 0;
+}
+
+static int usage(void)
+{
+	fprintf(stderr,
+		"usage: turnload --server A:P --user U --password P --peer A:P [--count N]\n"
+		"       [--size N] [--rate PPS] [--cpus A[,B]] [--echo] [--send] [--idle-ms N]\n"
+		"       [--hold] [--after]\n");
+	return 2;
+}
+
+static int parse_cpus(struct load *l, const char *text)
+{
+	if (sscanf(text, "%d,%d", &l->cpus[0], &l->cpus[1]) == 2)
+		l->n_threads = 2;
+	return 0;
+}
+
+static int parse_args(struct load *l, int argc, char **argv)
+{
+	static const struct option opts[] = {
+		{ "server", 1, 0, 's' },   { "user", 1, 0, 'u' },
+		{ "password", 1, 0, 'w' }, { "peer", 1, 0, 'p' },
+		{ "count", 1, 0, 'n' },	   { "size", 1, 0, 'l' },
+		{ "rate", 1, 0, 'r' },	   { "cpus", 1, 0, 'c' },
+		{ "echo", 0, 0, 'e' },	   { "send", 0, 0, 'S' },
+		{ "idle-ms", 1, 0, 'i' },  { "hold", 0, 0, 'H' },
+		{ "after", 0, 0, 'a' },	   { 0 },
+	};
+	int c, bad = 0;
+
+	while ((c = getopt_long(argc, argv, "", opts, NULL)) != -1) {
+		switch (c) {
+		case 's':
+			bad |= pc_addr_parse(optarg, &l->server);
+			break;
+		case 'p':
+			bad |= pc_addr_parse(optarg, &l->peer);
+			break;
+		case 'u':
+			l->user = optarg;
+			break;
+		case 'w':
+			l->password = optarg;
+			break;
+		case 'n':
+			bad |= pc_parse_u64(optarg, 0, 1ull << 32, &l->count);
+			break;
+		case 'l':
+			bad |= pc_parse_u64(optarg, 16, 1400, &l->size);
+			break;
+		case 'r':
+			bad |= pc_parse_u64(optarg, 0, 100000000, &l->rate);
+			break;
+		case 'i':
+			bad |= pc_parse_u64(optarg, 1, 600000, &l->idle_ms);
+			break;
+		case 'c':
+			bad |= parse_cpus(l, optarg);
+			break;
+		case 'e':
+			l->echo = true;
+			break;
+		case 'S':
+			l->send = true;
+			break;
+		case 'H':
+			l->hold = true;
+			break;
+		case 'a':
+			l->after = true;
+			break;
+		default:
+			bad = 1;
+		}
+	}
+	return bad || !l->user || !l->password || !l->server.port || !l->peer.port;
+}
+
+int main(int argc, char **argv)
+{
+	struct load l = { .fd = -1,
+			  .count = 1000,
+			  .size = 160,
+			  .idle_ms = 1000,
+			  .n_threads = 1,
+			  .cpus = { -1, -1 } };
+	char relayed[PC_ADDR_STRLEN];
+	int r;
+
+	if (parse_args(&l, argc, argv) || sodium_init() < 0)
+		return usage();
+	l.seen = calloc(1, l.count / 8 + 1);
+	if (!l.seen || open_socket(&l) < 0) {
+		fprintf(stderr, "turnload: cannot reach the server: %s\n", strerror(errno));
+		return 1;
+	}
+	r = run(&l);
+	printf("{\"ok\":%s,\"sent\":%" PRIu64 ",\"sent_bytes\":%" PRIu64 ",\"echoed\":%" PRIu64
+	       ",\"echoed_distinct\":%" PRIu64 ",\"echoed_bytes\":%" PRIu64 ",\"foreign\":%" PRIu64
+	       ",\"retries\":%" PRIu64 ",\"send_errors\":%" PRIu64 ",\"relayed\":\"%s\"}\n",
+	       r ? "false" : "true", l.count, l.count * l.size, l.echoed, l.echoed_distinct,
+	       l.echoed_bytes, l.foreign, l.retries, l.send_errors,
+	       l.relayed.port ? pc_addr_format(&l.relayed, relayed) : "");
+	free(l.seen);
+	return r ? 1 : 0;
+}

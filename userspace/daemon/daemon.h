@@ -16,15 +16,22 @@
 #include "relay/turn.h"
 #include "store/store.h"
 
-struct pc_users; /* users.c: tenants in memory, by name and userhash; shared secrets */
-struct pc_io;	 /* io.c: service and relay sockets, batches */
+/* Below the state directory. */
+#define PC_DAEMON_STORE_FILE	"pcd.db"
+#define PC_DAEMON_IDENTITY_FILE "identity.key"
+#define PC_DAEMON_LOCK_FILE	"pcd.lock"
+
+struct pc_users;      /* users.c: tenants in memory, by name and userhash; shared secrets */
+struct pc_io;	      /* io.c: service and relay sockets, batches */
+struct pc_glue;	      /* turn_glue.c: effects of the TURN machine */
 struct pc_ctl_server; /* ctl_server.c: control socket on the loop */
 
 struct pc_daemon {
 	struct ev_loop *loop;
-	const char *config_path; /* NULL: embedded defaults */
-	struct pc_config config;
-	uint64_t started_ns; /* monotonic */
+	const char *config_path;     /* NULL: embedded defaults */
+	struct pc_config config;     /* complete */
+	struct pc_config configured; /* as it was written, without rules: what a reload compares */
+	uint64_t started_ns;	     /* monotonic */
 	struct pc_identity identity;
 
 	struct pc_store *store;
@@ -36,7 +43,9 @@ struct pc_daemon {
 	size_t n_attach;
 	struct pc_attach_watch *attach_watch;
 	struct pc_policy *policy;
+	struct pc_nonce_keys nonce_keys;
 	struct pc_turn *turn;
+	struct pc_glue *glue;
 	struct pc_io *io;
 	struct pc_ctl_server *ctl;
 
@@ -44,6 +53,12 @@ struct pc_daemon {
 	int store_error; /* last failure of the store; 0 when it works */
 	uint64_t folds, fold_failures;
 	uint64_t reloads;
+	bool stop_datapath; /* the loop was ended by `pcctl shutdown` */
+
+	int lock_fd;
+	uint64_t own_addresses; /* hash of the host's addresses that the policy knows */
+	struct ev_timer heartbeat_timer, fold_timer, turn_timer, minute_timer;
+	struct ev_signal on_term, on_int, on_hup;
 };
 
 /* --- users.c --- */
@@ -53,13 +68,13 @@ void pc_users_free(struct pc_users *u);
 void pc_users_set_secrets(struct pc_users *u, const struct pc_config *c);
 void pc_users_set_realm(struct pc_users *u, const char *realm);
 /* ops->lookup of the TURN machine. */
-int pc_users_lookup(struct pc_users *u, const char *name, size_t name_len,
-		    const uint8_t *userhash, enum pc_auth_algorithm algorithm, uint64_t realtime_s,
+int pc_users_lookup(struct pc_users *u, const char *name, size_t name_len, const uint8_t *userhash,
+		    enum pc_auth_algorithm algorithm, uint64_t realtime_s,
 		    struct pc_turn_user *ret_user);
 const struct pc_store_tenant *pc_users_find(const struct pc_users *u, const char *name);
 const struct pc_store_tenant *pc_users_by_id(const struct pc_users *u, uint32_t id);
-int pc_users_each(const struct pc_users *u,
-		  int (*fn)(void *arg, const struct pc_store_tenant *t), void *arg);
+int pc_users_each(const struct pc_users *u, int (*fn)(void *arg, const struct pc_store_tenant *t),
+		  void *arg);
 /* Store and memory. @password NULL: time-limited credentials only. 0 or a negative code. */
 int pc_users_add(struct pc_users *u, struct pc_store_tenant *t, const char *password);
 int pc_users_update(struct pc_users *u, const struct pc_store_tenant *t, const char *password);
@@ -73,6 +88,11 @@ int pc_users_credential(struct pc_users *u, const char *name, uint64_t lifetime_
 /* Everything up, in order; on failure one line was logged and all is down again. */
 int pc_daemon_start(struct pc_daemon *d);
 void pc_daemon_stop(struct pc_daemon *d, bool shutdown_datapath);
+/*
+ * Ends the loop; main() then calls pc_daemon_stop(). This is what the command `shutdown` uses: it
+ * may not stop the daemon from inside a callback of that daemon.
+ */
+void pc_daemon_request_stop(struct pc_daemon *d, bool shutdown_datapath);
 /* SIGHUP, `pcctl reload`: 0, or a negative code with the old configuration kept and @ret_error. */
 int pc_daemon_reload(struct pc_daemon *d, char *ret_error, size_t error_size);
 void pc_daemon_drain(struct pc_daemon *d, bool on);

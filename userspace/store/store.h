@@ -19,8 +19,15 @@ struct pc_store;
 
 int pc_store_open(const char *path, bool readonly, struct pc_store **ret_store);
 void pc_store_close(struct pc_store *s);
+/* Detail of the last failure; of the last failed pc_store_open() when @s is NULL. */
 const char *pc_store_error(const struct pc_store *s);
+bool pc_store_readonly(const struct pc_store *s);
 
+/*
+ * Transactions nest: the inner ones only count, and a rollback inside makes the outermost commit
+ * fail with PC_ERR_STATE. A failed commit has rolled back. The callbacks of the ..._each functions
+ * must not write to the table they read.
+ */
 int pc_store_begin(struct pc_store *s);
 int pc_store_commit(struct pc_store *s);
 void pc_store_rollback(struct pc_store *s);

@@ -97,7 +97,7 @@ check: $(UNIT) $(SCENARIO)
 	$(Q)tests/run.sh check
 
 tests: all $(UNIT) $(BPFTEST) $(SCENARIO) helpers
-helpers: $(HELPERS)
+helpers: $(HELPERS) $(BENCH_BPF)
 benches: all $(BENCH) $(BENCH_BPF) helpers
 
 lint:

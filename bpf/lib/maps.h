@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The maps of the relay program. Names, keys and values are in abi/relay.h; user space sizes them
+ * before it loads the program.
+ */
+#ifndef PC_LIB_MAPS_H
+#define PC_LIB_MAPS_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "abi/relay.h"
+
+#define PC_DEFAULT_SESSIONS  65536
+#define PC_FLOWS_PER_SESSION 4
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct pc_meta);
+} pc1_meta SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct pc_ctl);
+} pc1_ctl SEC(".maps");
+
+/* Not LRU: a live flow is never evicted; when the map is full, the daemon refuses. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, PC_DEFAULT_SESSIONS *PC_FLOWS_PER_SESSION);
+	__type(key, struct pc_flow4_key);
+	__type(value, struct pc_flow4);
+} pc1_flow4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PC_DEFAULT_SESSIONS);
+	__type(key, __u32);
+	__type(value, struct pc_count);
+} pc1_count SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PC_REASON_SLOTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} pc1_reason SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PC_MAX_NEXTHOPS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct pc_nexthop_slot);
+} pc1_nexthop SEC(".maps");
+
+/* Values are plain interface indexes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_DEVMAP);
+	__uint(max_entries, PC_MAX_TXPORTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} pc1_txport SEC(".maps");
+
+#endif

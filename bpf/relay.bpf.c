@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * XDP relay: ChannelData to UDP and back, IPv4, without leaving the driver. The walk of a packet:
+ *
+ *  1. Parse Ethernet, up to two VLAN tags, IPv4 and UDP. Anything else, and any port that is not
+ *     ours, passes at once; up to here only constants are read, no map.
+ *  2. Guard: on an interface whose attach was never confirmed, everything passes. IP options,
+ *     fragments and lengths that disagree are left to user space.
+ *  3. Classify: on a service port ChannelData by its first byte, the rest is control and passes.
+ *     On a relayed port everything is data from a peer.
+ *  4. Find the flow. A hairpin flow (the peer is another relayed address of this node) leads to a
+ *     second flow, the other session's.
+ *  5. Admit: lengths, expiry, TTL, next hop, MTU, counters. All that can fail fails here.
+ *  6. Rewrite: make room, trim, link header, IP, UDP, ChannelData header, checksums by difference.
+ *     From the first write on the packet is sent or dropped, never passed.
+ *  7. Count it, and send it out of the same interface or redirect it.
+ *
+ * Whatever would pass to a service port while the daemon is away is dropped instead: clients
+ * retransmit, rather than being told that the port is unreachable.
+ */
+#include "lib/count.h"
+#include "lib/rewrite.h"
+
+char _license[] SEC("license") = "Dual MIT/GPL";
+
+/* Set before loading. Host byte order; a service port of 0 is none. */
+const volatile __u16 pc_service_ports[PC_MAX_SERVICE_PORTS];
+const volatile __u16 pc_relay_low;
+const volatile __u16 pc_relay_high;
+
+#ifdef PC_TEST_DROP_ALL
+#define PC_DROP_ALL 1
+#else
+#define PC_DROP_ALL 0
+#endif
+
+#define PC_CHANNEL_FIRST_BYTE 0x40
+#define PC_CHANNEL_LAST_BYTE  0x7f
+
+static __always_inline struct pc_ctl *pc_ctl_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&pc1_ctl, &zero);
+}
+
+static __always_inline bool pc_guard_tripped(const struct xdp_md *ctx, const struct pc_ctl *ctl,
+					     __u64 now)
+{
+	return ctl->guard_ifindex && ctl->guard_ifindex == ctx->ingress_ifindex &&
+	       now > ctl->guard_deadline_ns;
+}
+
+static __always_inline bool pc_daemon_away(const struct pc_ctl *ctl, __u64 now)
+{
+	return ctl->heartbeat_ns && now > ctl->heartbeat_ns + PC_HEARTBEAT_STALE_NS;
+}
+
+/* Whether the destination port is ours, and of which kind. */
+static __always_inline bool pc_classify_port(struct pc_pkt *pkt)
+{
+	__u16 port = bpf_ntohs(pkt->dport);
+
+	pkt->service = true;
+#pragma unroll
+	for (int i = 0; i < PC_MAX_SERVICE_PORTS; i++) {
+		__u16 service = pc_service_ports[i];
+
+		if (service && service == port)
+			return true;
+	}
+	pkt->service = false;
+	return pc_relay_high && port >= pc_relay_low && port <= pc_relay_high;
+}
+
+/*
+ * Takes the ChannelData header and its padding out of the plan's checksum. The payload moves by
+ * four bytes, so its words stay words; after an odd payload the padding begins within one.
+ */
+static __always_inline enum pc_reason pc_admit_channel_data(const struct pc_pkt *pkt,
+							    const struct pc_channel_data *header,
+							    struct pc_plan *plan)
+{
+	__u32 have = bpf_ntohs(pkt->udp->len) - sizeof(struct udphdr) - sizeof(*header);
+	__u32 length = bpf_ntohs(header->length);
+	const __u8 *pad;
+
+	if (length > have || have > ((length + 3) & ~3u) || length > PC_UDP_LEN_MAX)
+		return PC_REASON_DROP_LENGTH;
+	plan->payload = length;
+	plan->header_in = sizeof(*header);
+	plan->l4_sum = pc_csum_gone16(header->channel) + pc_csum_gone16(header->length);
+	if (length == have)
+		return PC_REASON_TX;
+
+	pad = (const __u8 *)(header + 1) + length;
+#pragma unroll
+	for (__u32 i = 0; i < 3; i++) {
+		if (length + i >= have)
+			break;
+		if ((void *)(pad + i + 1) > pkt->data_end)
+			return PC_REASON_DROP_LENGTH;
+		plan->l4_sum += pc_csum_gone16(pc_csum_byte(pad[i], length + i));
+	}
+	return PC_REASON_TX;
+}
+
+/* What the flow says is sent. Adds to the sums: two flows of a hairpin add up. */
+static __always_inline void pc_plan_flow(struct pc_plan *plan, const struct pc_flow4 *flow)
+{
+	plan->saddr = flow->saddr;
+	plan->daddr = flow->daddr;
+	plan->sport = flow->sport;
+	plan->dport = flow->dport;
+	plan->channel = flow->channel;
+	plan->l3_sum += flow->l3_diff;
+	plan->l4_sum += flow->l4_diff;
+}
+
+/* The next hop, and whether the packet fits. Nothing is written yet. */
+static __always_inline enum pc_reason pc_admit_nexthop(const struct xdp_md *ctx, __u32 index,
+						       struct pc_plan *plan)
+{
+	struct pc_nexthop_slot *slot = bpf_map_lookup_elem(&pc1_nexthop, &index);
+	const struct pc_nexthop *nh;
+
+	if (!slot)
+		return PC_REASON_PASS_NEXTHOP;
+	nh = (*(volatile __u32 *)&slot->active & 1) ? &slot->copy[1] : &slot->copy[0];
+	plan->nh = nh;
+	plan->ifindex = nh->ifindex;
+	plan->txport = nh->txport;
+	plan->l2_len = nh->l2_len;
+	if (!plan->ifindex)
+		return PC_REASON_PASS_NEXTHOP;
+	if (plan->l2_len != 14 && plan->l2_len != 18 && plan->l2_len != 22)
+		return PC_REASON_PASS_NEXTHOP;
+	if (plan->ifindex != ctx->ingress_ifindex &&
+	    !bpf_map_lookup_elem(&pc1_txport, &plan->txport))
+		return PC_REASON_PASS_NEXTHOP;
+	return pc_plan_ip_len(plan) > nh->mtu ? PC_REASON_PASS_MTU : PC_REASON_TX;
+}
+
+/* The packet is admitted: steps 6 and 7. @also: second session of a hairpin, or NULL. */
+static __always_inline enum pc_reason pc_send(struct xdp_md *ctx, const struct pc_pkt *pkt,
+					      const struct pc_plan *plan, struct pc_dir_count *dir,
+					      struct pc_dir_count *also)
+{
+	enum pc_reason reason = pc_rewrite(ctx, pkt, plan);
+
+	if (reason != PC_REASON_TX)
+		return reason;
+	if (plan->ifindex != ctx->ingress_ifindex) {
+		if (bpf_redirect_map(&pc1_txport, plan->txport, XDP_DROP) != XDP_REDIRECT)
+			return PC_REASON_DROP_INTERNAL;
+		reason = PC_REASON_REDIRECT;
+	}
+	/* Between the two sessions of a hairpin the packet counts as plain UDP. */
+	if (also) {
+		pc_count_packet(dir, plan->payload,
+				pc_plan_ip_len(plan) - sizeof(struct pc_channel_data));
+		pc_count_packet(also, plan->payload, pc_plan_ip_len(plan));
+	} else {
+		pc_count_packet(dir, plan->payload, pc_plan_ip_len(plan));
+	}
+	return reason;
+}
+
+/* From peer to tenant: ChannelData is added. */
+static __always_inline enum pc_reason pc_relay_down(struct xdp_md *ctx, const struct pc_pkt *pkt,
+						    __u64 now)
+{
+	struct pc_flow4_key key = {
+		.saddr = pkt->ip->saddr,
+		.daddr = pkt->ip->daddr,
+		.sport = pkt->udp->source,
+		.dport = pkt->udp->dest,
+	};
+	struct pc_plan plan = {
+		.payload = bpf_ntohs(pkt->udp->len) - sizeof(struct udphdr),
+		.header_out = sizeof(struct pc_channel_data),
+	};
+	struct pc_flow4 *flow = bpf_map_lookup_elem(&pc1_flow4, &key);
+	enum pc_reason reason;
+	struct pc_count *count;
+
+	if (!flow)
+		return PC_REASON_PASS_NO_FLOW;
+	if ((flow->flags & PC_FLOW_UP) || !flow->channel)
+		return PC_REASON_PASS_UNUSUAL;
+	if (now >= flow->expires_ns)
+		return PC_REASON_PASS_EXPIRED;
+	if (pkt->ip->ttl <= 1)
+		return PC_REASON_DROP_TTL;
+	pc_plan_flow(&plan, flow);
+	reason = pc_admit_nexthop(ctx, flow->nexthop, &plan);
+	if (reason != PC_REASON_TX)
+		return reason;
+	count = pc_count_slot(flow->slot);
+	if (!count)
+		return PC_REASON_PASS_UNUSUAL;
+	return pc_send(ctx, pkt, &plan, &count->down, NULL);
+}
+
+/* From tenant to another tenant of this node: the second session's flow decides what is sent. */
+static __always_inline enum pc_reason pc_relay_hairpin(struct xdp_md *ctx, const struct pc_pkt *pkt,
+						       __u64 now, struct pc_plan *plan,
+						       struct pc_count *count)
+{
+	struct pc_flow4_key key = {
+		.saddr = plan->saddr,
+		.daddr = plan->daddr,
+		.sport = plan->sport,
+		.dport = plan->dport,
+	};
+	struct pc_flow4 *flow = bpf_map_lookup_elem(&pc1_flow4, &key);
+	enum pc_reason reason;
+	struct pc_count *peer;
+
+	if (!flow)
+		return PC_REASON_PASS_NO_FLOW;
+	if ((flow->flags & PC_FLOW_UP) || !flow->channel)
+		return PC_REASON_PASS_UNUSUAL;
+	if (now >= flow->expires_ns)
+		return PC_REASON_PASS_EXPIRED;
+	pc_plan_flow(plan, flow);
+	plan->header_out = sizeof(struct pc_channel_data);
+	reason = pc_admit_nexthop(ctx, flow->nexthop, plan);
+	if (reason != PC_REASON_TX)
+		return reason;
+	peer = pc_count_slot(flow->slot);
+	if (!peer)
+		return PC_REASON_PASS_UNUSUAL;
+	return pc_send(ctx, pkt, plan, &count->up, &peer->down);
+}
+
+/* From tenant to peer: ChannelData is stripped. */
+static __always_inline enum pc_reason pc_relay_up(struct xdp_md *ctx, const struct pc_pkt *pkt,
+						  const struct pc_channel_data *header, __u64 now)
+{
+	struct pc_flow4_key key = {
+		.saddr = pkt->ip->saddr,
+		.daddr = pkt->ip->daddr,
+		.sport = pkt->udp->source,
+		.dport = pkt->udp->dest,
+		.channel = header->channel,
+	};
+	struct pc_flow4 *flow = bpf_map_lookup_elem(&pc1_flow4, &key);
+	struct pc_plan plan = {};
+	enum pc_reason reason;
+	struct pc_count *count;
+
+	if (!flow)
+		return PC_REASON_PASS_NO_FLOW;
+	if (!(flow->flags & PC_FLOW_UP))
+		return PC_REASON_PASS_UNUSUAL;
+	reason = pc_admit_channel_data(pkt, header, &plan);
+	if (reason != PC_REASON_TX)
+		return reason;
+	if (now >= flow->expires_ns)
+		return PC_REASON_PASS_EXPIRED;
+	if (pkt->ip->ttl <= 1)
+		return PC_REASON_DROP_TTL;
+	pc_plan_flow(&plan, flow);
+	count = pc_count_slot(flow->slot);
+	if (!count)
+		return PC_REASON_PASS_UNUSUAL;
+	if (flow->flags & PC_FLOW_HAIRPIN)
+		return pc_relay_hairpin(ctx, pkt, now, &plan, count);
+	reason = pc_admit_nexthop(ctx, flow->nexthop, &plan);
+	if (reason != PC_REASON_TX)
+		return reason;
+	return pc_send(ctx, pkt, &plan, &count->up, NULL);
+}
+
+/* On a service port. */
+static __always_inline enum pc_reason pc_relay_service(struct xdp_md *ctx, const struct pc_pkt *pkt,
+						       __u64 now)
+{
+	const struct pc_channel_data *header = (void *)(pkt->udp + 1);
+	__u32 have = bpf_ntohs(pkt->udp->len) - sizeof(struct udphdr);
+	__u8 first;
+
+	if (!have || (void *)header + 1 > pkt->data_end)
+		return PC_REASON_PASS_CONTROL;
+	first = *(__u8 *)header;
+	if (first < PC_CHANNEL_FIRST_BYTE || first > PC_CHANNEL_LAST_BYTE)
+		return PC_REASON_PASS_CONTROL;
+	if (have < sizeof(*header) || (void *)(header + 1) > pkt->data_end)
+		return PC_REASON_DROP_LENGTH;
+	return pc_relay_up(ctx, pkt, header, now);
+}
+
+/* Steps 2 to 7 for a packet to one of our ports. */
+static __always_inline enum pc_reason pc_relay(struct xdp_md *ctx, const struct pc_pkt *pkt,
+					       const struct pc_ctl *ctl, __u64 now)
+{
+	if (pc_guard_tripped(ctx, ctl, now))
+		return PC_REASON_PASS_GUARD;
+	if (!pkt->plain || !pc_parse_consistent(pkt))
+		return PC_REASON_PASS_UNUSUAL;
+	if (pkt->service)
+		return pc_relay_service(ctx, pkt, now);
+	return pc_relay_down(ctx, pkt, now);
+}
+
+/* Counts the reason and gives the verdict. */
+static __always_inline int pc_leave(enum pc_reason reason, const struct pc_pkt *pkt,
+				    const struct pc_ctl *ctl, __u64 now)
+{
+	bool pass = reason >= PC_REASON_PASS_CONTROL && reason <= PC_REASON_PASS_GUARD;
+
+	if (pass && pkt->service && reason != PC_REASON_PASS_GUARD && pc_daemon_away(ctl, now)) {
+		reason = PC_REASON_DROP_AWAY;
+		pass = false;
+	}
+	pc_count_reason(reason);
+	if (reason == PC_REASON_TX)
+		return XDP_TX;
+	if (reason == PC_REASON_REDIRECT)
+		return XDP_REDIRECT;
+	return pass ? XDP_PASS : XDP_DROP;
+}
+
+/* A program gone wrong, for tests of the guarded attach: whatever reaches it is lost. */
+static __always_inline int pc_drop_all(const struct xdp_md *ctx)
+{
+	struct pc_ctl *ctl = pc_ctl_get();
+
+	if (!ctl || pc_guard_tripped(ctx, ctl, bpf_ktime_get_coarse_ns()))
+		return XDP_PASS;
+	return XDP_DROP;
+}
+
+SEC("xdp")
+int pc1_relay(struct xdp_md *ctx)
+{
+	struct pc_pkt pkt = {};
+	struct pc_ctl *ctl;
+	__u64 now;
+
+	if (PC_DROP_ALL)
+		return pc_drop_all(ctx);
+	if (!pc_parse_udp4(ctx, &pkt) || !pc_classify_port(&pkt))
+		return XDP_PASS;
+	ctl = pc_ctl_get();
+	if (!ctl)
+		return XDP_PASS;
+	now = bpf_ktime_get_coarse_ns();
+	return pc_leave(pc_relay(ctx, &pkt, ctl, now), &pkt, ctl, now);
+}

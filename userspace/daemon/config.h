@@ -18,6 +18,7 @@
 #define PC_CONFIG_MAX_INTERFACES 16
 #define PC_CONFIG_MAX_RULES	 1024
 #define PC_CONFIG_MAX_SECRET	 256
+#define PC_CONFIG_DEFAULT_PORT	 3478
 
 struct pc_config_rule {
 	struct pc_prefix prefix;
@@ -42,7 +43,7 @@ struct pc_config {
 	size_t n_relay_address;
 	struct pc_ip external_address[2]; /* one per family */
 	size_t n_external_address;
-	uint16_t port_low, port_high; /* 49152-65535 */
+	uint16_t port_low, port_high;			       /* 49152-65535 */
 	char interface[PC_CONFIG_MAX_INTERFACES][IF_NAMESIZE]; /* those that have the addresses */
 	size_t n_interface;
 	char realm[128]; /* "pc" */
@@ -54,7 +55,7 @@ struct pc_config {
 	size_t n_rule;
 	bool allow_all_peer_ports;
 	uint32_t stranger_replies; /* per second and source prefix, 20 */
-	uint32_t linger_s;	   /* data plane stays up after SIGTERM; 300; then it passes everything */
+	uint32_t linger_s; /* data plane stays up after SIGTERM; 300; then it passes everything */
 };
 
 void pc_config_defaults(struct pc_config *c);

@@ -4,14 +4,16 @@
  *
  *   turnload --server ADDR:PORT --user U --password P --peer ADDR:PORT
  *            [--count N] [--size BYTES] [--rate PPS] [--cpus A[,B]] [--echo] [--send]
- *            [--idle-ms MS] [--hold] [--after]
+ *            [--idle-ms MS] [--hold] [--after] [--serve]
  *
  * Allocates, installs a permission, binds a channel, sends COUNT numbered datagrams as ChannelData
  * (--send: as Send indications), from one thread per CPU of --cpus, all on one socket. --echo also
  * receives what comes back. --after: when done, refreshes, binds a second channel and installs a
  * second permission, to show that the allocation is alive. --hold: after "bound" waits for a line
- * on stdin before sending, and again before --after. Prints one JSON line; progress words on
- * stderr: "bound", "sent". Exit 0 when every transaction succeeded.
+ * on stdin before sending, and again before --after. --peer -: prints "relayed ADDR:PORT" on stderr
+ * and reads the peer from stdin. --serve: sends nothing, returns every ChannelData it receives
+ * until SIGTERM. Prints one JSON line; progress words on stderr: "bound", "sent". Exit 0 when every
+ * transaction succeeded.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -19,6 +21,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,7 +51,7 @@ struct load {
 	uint64_t count, size, rate, idle_ms;
 	int cpus[MAX_THREADS];
 	int n_threads;
-	bool echo, send, hold, after;
+	bool echo, send, hold, after, serve, ask_peer;
 	/* from the server's challenge */
 	char realm[128];
 	uint8_t nonce[128];
@@ -383,6 +386,46 @@ static void transfer(struct load *l)
 		pthread_join(echo, NULL);
 }
 
+static volatile sig_atomic_t stop;
+
+static void on_term(int sig)
+{
+	stop = 1;
+}
+
+/* Returns every ChannelData as it came: the far end of a conversation. */
+static void serve(struct load *l)
+{
+	uint8_t buf[BUF_SIZE];
+
+	while (!stop) {
+		struct pollfd p = { .fd = l->fd, .events = POLLIN };
+		ssize_t n;
+
+		if (poll(&p, 1, 100) <= 0)
+			continue;
+		while ((n = recv(l->fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0) {
+			if (buf[0] < 0x40)
+				continue;
+			l->echoed++;
+			if (send(l->fd, buf, (size_t)n, 0) < 0)
+				l->send_errors++;
+		}
+	}
+}
+
+/* The peer is known only after the allocation: tell ours, be told the other. */
+static int ask_peer(struct load *l)
+{
+	char line[64], text[PC_ADDR_STRLEN];
+
+	fprintf(stderr, "relayed %s\n", pc_addr_format(&l->relayed, text));
+	if (!fgets(line, sizeof(line), stdin))
+		return -1;
+	line[strcspn(line, "\n")] = '\0';
+	return pc_addr_parse(line, &l->peer);
+}
+
 static void wait_line(void)
 {
 	char line[64];
@@ -393,17 +436,22 @@ static void wait_line(void)
 
 static int run(struct load *l)
 {
-	struct binding first = { CHANNEL, l->peer }, second = { CHANNEL + 1, l->peer };
+	struct binding first = { .number = CHANNEL }, second = { .number = CHANNEL + 1 };
 
-	second.peer.port++;
 	if (step(l, "Allocate", PC_STUN_ALLOCATE, fill_allocate, NULL) ||
-	    step(l, "CreatePermission", PC_STUN_CREATE_PERMISSION, fill_permission, &l->peer) ||
+	    (l->ask_peer && ask_peer(l)))
+		return -1;
+	first.peer = second.peer = l->peer;
+	second.peer.port++;
+	if (step(l, "CreatePermission", PC_STUN_CREATE_PERMISSION, fill_permission, &l->peer) ||
 	    (!l->send && step(l, "ChannelBind", PC_STUN_CHANNEL_BIND, fill_bind, &first)))
 		return -1;
 	fprintf(stderr, "bound\n");
 	if (l->hold)
 		wait_line();
-	if (l->count)
+	if (l->serve)
+		serve(l);
+	else if (l->count)
 		transfer(l);
 	if (!l->after)
 		return 0;
@@ -433,7 +481,7 @@ static int usage(void)
 	fprintf(stderr,
 		"usage: turnload --server A:P --user U --password P --peer A:P [--count N]\n"
 		"       [--size N] [--rate PPS] [--cpus A[,B]] [--echo] [--send] [--idle-ms N]\n"
-		"       [--hold] [--after]\n");
+		"       [--hold] [--after] [--serve]\n");
 	return 2;
 }
 
@@ -447,13 +495,11 @@ static int parse_cpus(struct load *l, const char *text)
 static int parse_args(struct load *l, int argc, char **argv)
 {
 	static const struct option opts[] = {
-		{ "server", 1, 0, 's' },   { "user", 1, 0, 'u' },
-		{ "password", 1, 0, 'w' }, { "peer", 1, 0, 'p' },
-		{ "count", 1, 0, 'n' },	   { "size", 1, 0, 'l' },
-		{ "rate", 1, 0, 'r' },	   { "cpus", 1, 0, 'c' },
-		{ "echo", 0, 0, 'e' },	   { "send", 0, 0, 'S' },
-		{ "idle-ms", 1, 0, 'i' },  { "hold", 0, 0, 'H' },
-		{ "after", 0, 0, 'a' },	   { 0 },
+		{ "server", 1, 0, 's' }, { "user", 1, 0, 'u' },	   { "password", 1, 0, 'w' },
+		{ "peer", 1, 0, 'p' },	 { "count", 1, 0, 'n' },   { "size", 1, 0, 'l' },
+		{ "rate", 1, 0, 'r' },	 { "cpus", 1, 0, 'c' },	   { "echo", 0, 0, 'e' },
+		{ "send", 0, 0, 'S' },	 { "idle-ms", 1, 0, 'i' }, { "hold", 0, 0, 'H' },
+		{ "after", 0, 0, 'a' },	 { "serve", 0, 0, 'v' },   { 0 },
 	};
 	int c, bad = 0;
 
@@ -463,7 +509,8 @@ static int parse_args(struct load *l, int argc, char **argv)
 			bad |= pc_addr_parse(optarg, &l->server);
 			break;
 		case 'p':
-			bad |= pc_addr_parse(optarg, &l->peer);
+			l->ask_peer = !strcmp(optarg, "-");
+			bad |= !l->ask_peer && pc_addr_parse(optarg, &l->peer);
 			break;
 		case 'u':
 			l->user = optarg;
@@ -498,11 +545,15 @@ static int parse_args(struct load *l, int argc, char **argv)
 		case 'a':
 			l->after = true;
 			break;
+		case 'v':
+			l->serve = true;
+			break;
 		default:
 			bad = 1;
 		}
 	}
-	return bad || !l->user || !l->password || !l->server.port || !l->peer.port;
+	return bad || !l->user || !l->password || !l->server.port ||
+	       (!l->peer.port && !l->ask_peer);
 }
 
 int main(int argc, char **argv)
@@ -518,6 +569,7 @@ int main(int argc, char **argv)
 
 	if (parse_args(&l, argc, argv) || sodium_init() < 0)
 		return usage();
+	signal(SIGTERM, on_term);
 	l.seen = calloc(1, l.count / 8 + 1);
 	if (!l.seen || open_socket(&l) < 0) {
 		fprintf(stderr, "turnload: cannot reach the server: %s\n", strerror(errno));

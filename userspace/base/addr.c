@@ -82,7 +82,7 @@ static int parse_part(const char *text, size_t len, struct pc_ip *ret_ip)
 int pc_addr_parse(const char *text, struct pc_addr *ret_addr)
 {
 	const char *start = text, *end, *colon;
-	struct pc_addr addr;
+	struct pc_addr addr = { 0 };
 	uint64_t port;
 	bool v6 = *text == '[';
 

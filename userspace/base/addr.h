@@ -18,6 +18,7 @@ struct pc_ip {
 
 struct pc_addr {
 	struct pc_ip ip;
+	uint8_t zero; /* the padding, named: initialisers clear it, so memcmp and hashes work */
 	uint16_t port;
 };
 
@@ -45,7 +46,8 @@ bool pc_prefix_contains(const struct pc_prefix *p, const struct pc_ip *ip);
 /* Strict numeric forms only. IPv6 with a port is "[::1]:53". Return 0 or PC_ERR_MALFORMED. */
 int pc_ip_parse(const char *text, struct pc_ip *ret_ip);
 int pc_addr_parse(const char *text, struct pc_addr *ret_addr); /* the port is required */
-int pc_prefix_parse(const char *text, struct pc_prefix *ret_prefix); /* no "/len": one host */
+/* No "/len": one host. Host bits are cleared. */
+int pc_prefix_parse(const char *text, struct pc_prefix *ret_prefix);
 
 /* Write the canonical text to @buf of the length above; return @buf. */
 const char *pc_ip_format(const struct pc_ip *ip, char buf[static PC_IP_STRLEN]);

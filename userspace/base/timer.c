@@ -90,12 +90,11 @@ static void place(struct pc_timers *t, struct pc_timer *timer, uint64_t tick)
 
 void pc_timer_set(struct pc_timers *t, struct pc_timer *timer, uint64_t deadline_ns)
 {
-	uint64_t tick;
+	uint64_t earliest = (t->floor + 1) * TICK_NS;
 
 	pc_timer_cancel(timer);
-	timer->deadline_ns = deadline_ns;
-	tick = deadline_tick(timer);
-	place(t, timer, tick > t->floor ? tick : t->floor + 1);
+	timer->deadline_ns = deadline_ns > earliest ? deadline_ns : earliest;
+	place(t, timer, deadline_tick(timer));
 }
 
 /* First tick of the next slot that holds a timer, and where that slot is. */
@@ -132,7 +131,6 @@ static unsigned int handle_slot(struct pc_timers *t, unsigned int level, unsigne
 {
 	struct pc_timer *list, *timer;
 	unsigned int fired = 0;
-	uint64_t tick;
 
 	take_list(&t->slots[level][i], &list);
 	t->occupied[level] &= ~(1ull << i);
@@ -144,8 +142,7 @@ static unsigned int handle_slot(struct pc_timers *t, unsigned int level, unsigne
 			timer->fn(timer, now);
 			continue;
 		}
-		tick = deadline_tick(timer);
-		place(t, timer, tick > t->tick ? tick : t->tick);
+		place(t, timer, deadline_tick(timer));
 	}
 	return fired;
 }

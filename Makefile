@@ -30,7 +30,8 @@ CFLAGS += $(if $(COV),--coverage -O0)
 LDFLAGS += $(if $(SAN),-fsanitize=$(SAN)) $(if $(COV),--coverage)
 
 PKGS := libsodium libcrypto libbpf libxdp libnl-3.0 libnl-route-3.0 sqlite3 jansson libcap-ng
-PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS))
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+CPPFLAGS += $(PKG_CFLAGS)
 # jemalloc replaces malloc in the daemon; sanitizers bring their own.
 JEMALLOC := $(if $(SAN),,-ljemalloc)
 LIBS_base :=

@@ -15,14 +15,20 @@
 
 struct pc_usage;
 
-/* Reads slots [first, first + n) of one path into counts. Returns 0 or a negative code. */
+/*
+ * Reads slots [first, first + n) of one path into counts. Returns 0 or a negative code;
+ * PC_ERR_STATE: this path's counters are out of reach for now (no kernel half), so nothing is
+ * counted and all marks stay as they are. Zeroes instead would read as counters that started again.
+ */
 typedef int (*pc_usage_read_fn)(void *ctx, enum pc_store_path path, uint32_t first, uint32_t n,
 				struct pc_store_count *ret_counts);
 
 /*
  * Loads the slots and totals of @store (borrowed; read-only is enough for figures).
  * @counters_reset[path]: the counters of that path started from 0 since the last fold (reboot):
- * all marks of that path are taken as 0.
+ * all marks of that path are taken as 0, and are so in the store before this returns (when it is
+ * writable). Store whatever tells resets apart (boot id, generation) in the same transaction, or
+ * afterwards; never before.
  */
 int pc_usage_new(struct pc_store *store, uint32_t max_slots, pc_usage_read_fn read, void *ctx,
 		 const bool counters_reset[static PC_STORE_PATHS], struct pc_usage **ret_usage);
@@ -45,7 +51,7 @@ bool pc_usage_slot(const struct pc_usage *u, uint32_t slot, uint64_t *ret_sessio
 		   uint32_t *ret_tenant);
 uint32_t pc_usage_open_slots(const struct pc_usage *u);
 
-/* Totals of @tenant now, per path. Reads the counters of its slots. */
+/* Totals of @tenant per path, as of the last refresh or fold. */
 int pc_usage_tenant(struct pc_usage *u, uint32_t tenant,
 		    struct pc_store_count ret_counts[static PC_STORE_PATHS]);
 /* Refreshes the readings of all open slots at once; pc_usage_tenant and _session then use them. */

@@ -43,10 +43,17 @@ struct pc_ctl_conn;
 int pc_ctl_conn_new(const struct pc_ctl_command *commands, size_t n_commands, void *ctx,
 		    struct pc_ctl_conn **ret_conn);
 void pc_ctl_conn_free(struct pc_ctl_conn *c);
-/* Bytes from the client. Returns 0, or a negative code when the connection must be closed. */
+/*
+ * Bytes from the client. One request is answered at a time: while there is output, further ones
+ * wait, and the caller should not read on. Returns 0, or a negative code when the connection must
+ * be closed; output that is there is the reason and worth sending first.
+ */
 int pc_ctl_conn_input(struct pc_ctl_conn *c, const void *data, size_t len);
-/* Bytes to send; call pc_ctl_conn_sent() with how many went out. */
+/*
+ * Bytes to send; call pc_ctl_conn_sent() with how many went out. It answers the next request that
+ * waits, so there may be output again; returns like pc_ctl_conn_input().
+ */
 const void *pc_ctl_conn_output(struct pc_ctl_conn *c, size_t *ret_len);
-void pc_ctl_conn_sent(struct pc_ctl_conn *c, size_t len);
+int pc_ctl_conn_sent(struct pc_ctl_conn *c, size_t len);
 
 #endif

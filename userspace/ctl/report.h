@@ -6,8 +6,15 @@
 #ifndef PC_CTL_REPORT_H
 #define PC_CTL_REPORT_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <jansson.h>
+
+/*
+ * Writes @text to @buf of @size so that it is valid UTF-8 without control characters: other bytes
+ * become \xNN; cut where it does not fit. Returns its length. 4 * strlen(text) + 1 always fits.
+ */
+size_t pc_report_escape(const char *text, char *buf, size_t size);
 
 struct pc_report_dir {
 	uint64_t packets, payload_bytes, wire_bytes;
@@ -19,6 +26,10 @@ struct pc_report_count {
 	uint64_t drops_rate, drops_credit;
 	uint64_t marks;
 };
+
+/* Adds the counters of one path; @packets is the path's kernel_packets or user_packets. */
+void pc_report_count_add(struct pc_report_count *c, const struct pc_report_dir *up,
+			 const struct pc_report_dir *down, uint64_t *packets);
 
 /* {"name","tier","up":{...},"down":{...},"kernel":{"packets"},"user":{"packets"},
  *  "drops":{"rate","credit"},"marks","sessions"} */
@@ -32,7 +43,7 @@ struct pc_report_session {
 	uint64_t age_seconds, expires_seconds;
 	uint64_t permissions, channels;
 };
-/* {"id","tenant","username","client","server","relayed":[...],"age_seconds","expires_seconds",
+/* {"id" (16 hex digits),"tenant","username","client","server","relayed":[...],"age_seconds","expires_seconds",
  *  "permissions","channels", and the counters as above} */
 json_t *pc_report_session(const struct pc_report_session *s, const struct pc_report_count *c);
 

@@ -83,9 +83,10 @@ static __always_inline enum pc_reason pc_admit_channel_data(const struct pc_pkt 
 {
 	__u32 have = bpf_ntohs(pkt->udp->len) - sizeof(struct udphdr) - sizeof(*header);
 	__u32 length = bpf_ntohs(header->length);
+	__u32 at = length;
 	const __u8 *pad;
 
-	if (length > have || have > ((length + 3) & ~3u) || length > PC_UDP_LEN_MAX)
+	if (length > have || have > ((length + 3) & ~3u))
 		return PC_REASON_DROP_LENGTH;
 	plan->payload = length;
 	plan->header_in = sizeof(*header);
@@ -93,7 +94,9 @@ static __always_inline enum pc_reason pc_admit_channel_data(const struct pc_pkt 
 	if (length == have)
 		return PC_REASON_TX;
 
-	pad = (const __u8 *)(header + 1) + length;
+	/* Changes nothing (PC_UDP_LEN_MAX), but lets the verifier follow the pointer. */
+	asm volatile("%0 &= 0x7fff" : "+r"(at));
+	pad = (const __u8 *)(header + 1) + at;
 #pragma unroll
 	for (__u32 i = 0; i < 3; i++) {
 		if (length + i >= have)
@@ -123,20 +126,21 @@ static __always_inline enum pc_reason pc_admit_nexthop(const struct xdp_md *ctx,
 {
 	struct pc_nexthop_slot *slot = bpf_map_lookup_elem(&pc1_nexthop, &index);
 	const struct pc_nexthop *nh;
+	__u32 txport;
 
 	if (!slot)
 		return PC_REASON_PASS_NEXTHOP;
 	nh = (*(volatile __u32 *)&slot->active & 1) ? &slot->copy[1] : &slot->copy[0];
 	plan->nh = nh;
 	plan->ifindex = nh->ifindex;
-	plan->txport = nh->txport;
+	txport = nh->txport;
+	plan->txport = txport;
 	plan->l2_len = nh->l2_len;
 	if (!plan->ifindex)
 		return PC_REASON_PASS_NEXTHOP;
 	if (plan->l2_len != 14 && plan->l2_len != 18 && plan->l2_len != 22)
 		return PC_REASON_PASS_NEXTHOP;
-	if (plan->ifindex != ctx->ingress_ifindex &&
-	    !bpf_map_lookup_elem(&pc1_txport, &plan->txport))
+	if (plan->ifindex != ctx->ingress_ifindex && !bpf_map_lookup_elem(&pc1_txport, &txport))
 		return PC_REASON_PASS_NEXTHOP;
 	return pc_plan_ip_len(plan) > nh->mtu ? PC_REASON_PASS_MTU : PC_REASON_TX;
 }

@@ -151,7 +151,11 @@ struct pc_turn_ops {
 	/* Adds or replaces. Returns 0 or PC_ERR_FULL; other failures leave it to user space (0). */
 	int (*flow_set)(void *ctx, const struct pc_turn_flow *flow);
 	void (*flow_del)(void *ctx, const struct pc_turn_flow *flow);
-	/* A datagram was forwarded by user space. @up: from the tenant. */
+	/*
+	 * A datagram was forwarded by user space. @up: from the tenant. Called right after the send
+	 * it is about (twice for a datagram between two tenants): what a socket refuses when the
+	 * batch is sent is taken back from this count.
+	 */
 	void (*count)(void *ctx, uint32_t slot, bool up, uint32_t payload_bytes,
 		      uint32_t wire_bytes);
 	void (*drop)(void *ctx, enum pc_turn_drop reason);

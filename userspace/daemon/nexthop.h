@@ -36,5 +36,7 @@ int pc_nexthops_find(struct pc_nexthops *n, const struct pc_ip *src, const struc
 		     uint32_t *ret_index);
 unsigned int pc_nexthops_count(const struct pc_nexthops *n);
 unsigned int pc_nexthops_unresolved(const struct pc_nexthops *n);
+/* How often neighbours in use are asked whether they are still there (30 s); tests shorten it. */
+void pc_nexthops_set_probe_interval(struct pc_nexthops *n, uint64_t ns);
 
 #endif

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Destinations (source, address) point to entries (way out); an entry is one slot of the data
+ * plane's next-hop array. Order that keeps packets right: an entry no destination uses any more
+ * keeps its slot until the flows that named it were written again (changed) and some time passed,
+ * so a slot never means another way out while a flow still names it.
+ */
+#include "daemon/nexthop.h"
+
+#include <errno.h>
+#include <sys/queue.h>
+#include <sys/random.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/siphash.h"
+#include "daemon/nexthop_entry.h"
+
+#define HOUSEKEEPING_S 1.0
+/* A route change is acted on this much later, together with those that follow it. */
+#define DEBOUNCE_S 0.1
+/* Destinations looked up again per slice, and the pause between slices: about 10 % of a CPU. */
+#define SLICE	      256
+#define SLICE_PAUSE_S 0.02
+/* Slots that flows of an earlier daemon named are left alone until those are surely rewritten. */
+#define RESERVED_NS (60 * PC_NS_PER_S)
+
+struct dest {
+	struct pc_hnode node;
+	TAILQ_ENTRY(dest) link;
+	struct pc_ip src, dst;
+	uint32_t refs;
+	uint32_t round;			/* of the last look-up */
+	struct pc_nexthop_entry *entry; /* NULL: unreachable */
+};
+TAILQ_HEAD(dest_list, dest);
+
+struct pc_nexthops {
+	struct ev_loop *loop;
+	void (*changed)(void *arg);
+	void *arg;
+	struct pc_rtnl *rtnl;
+	struct pc_rtnl_events *events;
+	struct pc_nexthop_table table;
+	ev_io io;
+	ev_timer housekeeping;
+	ev_timer resolve;
+	struct pc_htab dests;
+	struct dest_list order; /* those of older rounds come first */
+	uint8_t hash_key[16];
+	uint32_t round;
+	bool dirty;	  /* routes changed since the round began */
+	bool moved;	  /* some destination got another entry in this round */
+	bool unreachable; /* someone was told so: a new route is news for them */
+	uint64_t started_ns;
+};
+
+static uint64_t dest_hash(const struct pc_nexthops *n, const struct pc_ip *src,
+			  const struct pc_ip *dst)
+{
+	struct pc_ip both[2] = { *src, *dst };
+
+	return pc_siphash24(n->hash_key, both, sizeof(both));
+}
+
+static struct dest *dest_find(const struct pc_nexthops *n, const struct pc_ip *src,
+			      const struct pc_ip *dst)
+{
+	struct pc_hnode *h = pc_htab_first(&n->dests, dest_hash(n, src, dst));
+
+	for (; h; h = pc_htab_next(h)) {
+		struct dest *d = pc_container_of(h, struct dest, node);
+
+		if (pc_ip_equal(&d->src, src) && pc_ip_equal(&d->dst, dst))
+			return d;
+	}
+	return NULL;
+}
+
+static void dest_free(struct pc_nexthops *n, struct dest *d)
+{
+	pc_htab_remove(&n->dests, &d->node);
+	TAILQ_REMOVE(&n->order, d, link);
+	if (d->entry)
+		pc_nexthop_entry_put(d->entry, pc_clock_monotonic());
+	free(d);
+}
+
+/* Asks the kernel which way @dst is and takes a reference on the entry of that way. */
+static int look_up(struct pc_nexthops *n, const struct pc_ip *src, const struct pc_ip *dst,
+		   struct pc_nexthop_entry **ret_entry)
+{
+	struct pc_nexthop_key key = { .family = dst->family };
+	struct pc_rtnl_route route;
+
+	/* Local, broadcast and multicast destinations, tunnels: not for the data plane. */
+	if (pc_rtnl_route_get(n->rtnl, src, dst, 0, &route) || route.type != RTN_UNICAST ||
+	    !route.oif || route.encap)
+		return -ENETUNREACH;
+	key.oif = route.oif;
+	key.mtu = route.mtu;
+	key.via = route.gateway.family ? route.gateway : *dst;
+	return pc_nexthop_entry_get(&n->table, &key, pc_clock_monotonic(), ret_entry);
+}
+
+static int dest_resolve(struct pc_nexthops *n, struct dest *d)
+{
+	struct pc_nexthop_entry *entry = NULL;
+	int err = look_up(n, &d->src, &d->dst, &entry);
+
+	if (entry != d->entry)
+		n->moved = true;
+	if (d->entry)
+		pc_nexthop_entry_put(d->entry, pc_clock_monotonic());
+	d->entry = entry;
+	return err;
+}
+
+int pc_nexthops_get(struct pc_nexthops *n, const struct pc_ip *src, const struct pc_ip *dst,
+		    uint32_t *ret_index)
+{
+	struct dest *d = dest_find(n, src, dst);
+	int err = 0;
+
+	if (src->family != dst->family || !pc_ip_len(dst))
+		return -ENETUNREACH;
+	if (d && !d->entry)
+		err = dest_resolve(n, d);
+	if (!d) {
+		struct pc_nexthop_entry *entry;
+
+		err = look_up(n, src, dst, &entry);
+		if (!err) {
+			d = calloc(1, sizeof(*d));
+			if (!d) {
+				pc_nexthop_entry_put(entry, pc_clock_monotonic());
+				return -ENOMEM;
+			}
+			*d = (struct dest){
+				.src = *src, .dst = *dst, .round = n->round, .entry = entry
+			};
+			pc_htab_insert(&n->dests, &d->node, dest_hash(n, src, dst));
+			TAILQ_INSERT_TAIL(&n->order, d, link);
+		}
+	}
+	if (err) {
+		n->unreachable = true;
+		return err;
+	}
+	d->refs++;
+	*ret_index = d->entry->index;
+	return 0;
+}
+
+void pc_nexthops_put(struct pc_nexthops *n, const struct pc_ip *src, const struct pc_ip *dst)
+{
+	struct dest *d = dest_find(n, src, dst);
+
+	if (d && --d->refs == 0)
+		dest_free(n, d);
+}
+
+int pc_nexthops_find(struct pc_nexthops *n, const struct pc_ip *src, const struct pc_ip *dst,
+		     uint32_t *ret_index)
+{
+	const struct dest *d = dest_find(n, src, dst);
+
+	if (!d)
+		return PC_ERR_NOT_FOUND;
+	if (!d->entry)
+		return -ENETUNREACH;
+	*ret_index = d->entry->index;
+	return 0;
+}
+
+unsigned int pc_nexthops_count(const struct pc_nexthops *n)
+{
+	return n->table.used;
+}
+
+unsigned int pc_nexthops_unresolved(const struct pc_nexthops *n)
+{
+	return pc_nexthop_table_unresolved(&n->table);
+}
+
+/* --- following the kernel --- */
+
+static void schedule(struct pc_nexthops *n)
+{
+	n->dirty = true;
+	if (!ev_is_active(&n->resolve)) {
+		ev_timer_set(&n->resolve, DEBOUNCE_S, 0.);
+		ev_timer_start(n->loop, &n->resolve);
+	}
+}
+
+static void on_resolve(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct pc_nexthops *n = timer->data;
+	struct dest *d = TAILQ_FIRST(&n->order);
+	unsigned int done = 0;
+
+	/* A round that is under way is finished first: changes that never end must not starve it.
+	 */
+	if (n->dirty && (!d || d->round == n->round)) {
+		n->dirty = false;
+		n->round++;
+	}
+	while ((d = TAILQ_FIRST(&n->order)) && d->round != n->round && done++ < SLICE) {
+		d->round = n->round;
+		TAILQ_REMOVE(&n->order, d, link);
+		TAILQ_INSERT_TAIL(&n->order, d, link);
+		dest_resolve(n, d);
+	}
+	if (d && d->round != n->round) {
+		ev_timer_set(&n->resolve, SLICE_PAUSE_S, 0.);
+		ev_timer_start(loop, &n->resolve);
+		return;
+	}
+	if (n->moved || n->unreachable) {
+		n->moved = false;
+		n->unreachable = false;
+		n->changed(n->arg);
+	}
+	if (n->dirty)
+		schedule(n);
+}
+
+static void on_link(void *arg, const struct pc_rtnl_link *link, bool gone)
+{
+	struct pc_nexthops *n = arg;
+
+	/* Routes go with their interface, some of them without a notification of their own. */
+	pc_nexthop_table_link(&n->table, link->ifindex, pc_clock_monotonic());
+	schedule(n);
+}
+
+static void on_neigh(void *arg, const struct pc_rtnl_neigh *neigh, bool gone)
+{
+	struct pc_nexthops *n = arg;
+
+	pc_nexthop_table_neigh(&n->table, neigh, gone, pc_clock_monotonic());
+}
+
+static void on_route(void *arg)
+{
+	schedule(arg);
+}
+
+static void on_readable(struct ev_loop *loop, ev_io *io, int revents)
+{
+	struct pc_nexthops *n = io->data;
+
+	if (pc_rtnl_events_read(n->events) == 0)
+		return;
+	pc_info("next hops: netlink notifications were lost, reading everything again");
+	pc_nexthop_table_refresh(&n->table, pc_clock_monotonic());
+	schedule(n);
+}
+
+static void on_housekeeping(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct pc_nexthops *n = timer->data;
+	uint64_t now = pc_clock_monotonic();
+
+	if (n->table.reserved && now - n->started_ns > RESERVED_NS)
+		pc_nexthop_table_unreserve(&n->table);
+	/* While a round is under way flows may still name the entries that it left. */
+	pc_nexthop_table_tick(&n->table, now, !ev_is_active(&n->resolve));
+}
+
+void pc_nexthops_set_probe_interval(struct pc_nexthops *n, uint64_t ns)
+{
+	n->table.probe_ns = ns;
+}
+
+static bool reserve(void *arg, const struct pc_flow4_key *key, const struct pc_flow4 *flow)
+{
+	struct pc_nexthops *n = arg;
+
+	if (!(flow->flags & PC_FLOW_HAIRPIN))
+		pc_nexthop_table_reserve(&n->table, flow->nexthop);
+	return true;
+}
+
+static int init(struct pc_nexthops *n, struct pc_dp *dp)
+{
+	static const struct pc_rtnl_event_ops ops = {
+		.link = on_link,
+		.neigh = on_neigh,
+		.route = on_route,
+	};
+	int err;
+
+	if (getrandom(n->hash_key, sizeof(n->hash_key), 0) != sizeof(n->hash_key))
+		return -EIO;
+	err = pc_htab_init(&n->dests, 64);
+	if (!err)
+		err = pc_rtnl_open(&n->rtnl);
+	if (!err)
+		err = pc_rtnl_events_open(&ops, n, &n->events);
+	if (!err)
+		err = pc_nexthop_table_init(&n->table, dp, n->rtnl, n->hash_key);
+	if (err)
+		return err;
+	/* Flows of an earlier daemon go on naming their slots until they are written again. */
+	pc_dp_flow_sweep(dp, reserve, n);
+	return 0;
+}
+
+int pc_nexthops_new(struct ev_loop *loop, struct pc_dp *dp, void (*changed)(void *arg), void *arg,
+		    struct pc_nexthops **ret_nexthops)
+{
+	struct pc_nexthops *n = calloc(1, sizeof(*n));
+	int err;
+
+	if (!n)
+		return -ENOMEM;
+	n->loop = loop;
+	n->changed = changed;
+	n->arg = arg;
+	n->started_ns = pc_clock_monotonic();
+	TAILQ_INIT(&n->order);
+	ev_timer_init(&n->resolve, on_resolve, DEBOUNCE_S, 0.);
+	ev_timer_init(&n->housekeeping, on_housekeeping, HOUSEKEEPING_S, HOUSEKEEPING_S);
+	n->resolve.data = n;
+	n->housekeeping.data = n;
+	err = init(n, dp);
+	if (err) {
+		pc_nexthops_free(n);
+		return err;
+	}
+	ev_io_init(&n->io, on_readable, pc_rtnl_events_fd(n->events), EV_READ);
+	n->io.data = n;
+	ev_io_start(loop, &n->io);
+	ev_timer_start(loop, &n->housekeeping);
+	*ret_nexthops = n;
+	return 0;
+}
+
+void pc_nexthops_free(struct pc_nexthops *n)
+{
+	struct dest *d;
+
+	if (!n)
+		return;
+	if (ev_is_active(&n->io))
+		ev_io_stop(n->loop, &n->io);
+	ev_timer_stop(n->loop, &n->housekeeping);
+	ev_timer_stop(n->loop, &n->resolve);
+	while ((d = TAILQ_FIRST(&n->order))) {
+		TAILQ_REMOVE(&n->order, d, link);
+		free(d);
+	}
+	pc_nexthop_table_free(&n->table);
+	pc_rtnl_events_close(n->events);
+	pc_rtnl_close(n->rtnl);
+	pc_htab_free(&n->dests);
+	free(n);
+}

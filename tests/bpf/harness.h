@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Loads the relay program into the kernel and runs it on frames in memory (BPF_PROG_TEST_RUN). A
+ * rig is the program, its maps, and a copy of what was put into them, for the reference model. The
+ * program sees interface 1, the loopback.
+ */
+#ifndef PC_TESTS_BPF_HARNESS_H
+#define PC_TESTS_BPF_HARNESS_H
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/bpf.h>
+
+#include "abi/relay.h"
+#include "frame.h"
+
+#define RIG_LO		 1
+#define RIG_OTHER	 2 /* any interface that is not the one packets come in on */
+#define RIG_TXPORT	 3
+#define RIG_SESSIONS	 16
+#define RIG_FLOWS	 64
+#define RIG_NEXTHOPS	 16
+#define RIG_MTU		 1500
+#define RIG_NO_REASON	 (-1)
+#define NSEC		 1000000000ull
+#define RIG_COUNT(a)	 (sizeof(a) / sizeof((a)[0]))
+
+#define RIG_SERVICE_PORT 3478
+#define RIG_SECOND_PORT	 443
+#define RIG_RELAY_LOW	 50000
+#define RIG_RELAY_HIGH	 50999
+
+/* Layout of the program's .rodata, in the order of relay.bpf.c. */
+struct rig_rodata {
+	uint16_t service_ports[PC_MAX_SERVICE_PORTS];
+	uint16_t relay_low;
+	uint16_t relay_high;
+};
+
+struct rig_flow {
+	struct pc_flow4_key key;
+	struct pc_flow4 value;
+};
+
+struct rig {
+	struct bpf_object *obj;
+	struct bpf_program *prog;
+	int prog_fd;
+	int ctl_fd, flow_fd, count_fd, reason_fd, nexthop_fd, txport_fd;
+	int cpus;
+	char log[65536];
+	struct rig_rodata rodata;
+	/* What the maps hold. */
+	struct pc_ctl ctl;
+	struct rig_flow flows[RIG_FLOWS];
+	unsigned int n_flows;
+	struct pc_nexthop_slot nexthops[RIG_NEXTHOPS];
+};
+
+static inline uint64_t rig_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * NSEC + (uint64_t)ts.tv_nsec;
+}
+
+static inline const char *rig_object(const char *name)
+{
+	static char path[512];
+	const char *dir = getenv("PC_BPF_DIR");
+
+	snprintf(path, sizeof(path), "%s/%s", dir ? dir : "build/bpf", name);
+	return path;
+}
+
+static inline int rig_map(struct rig *rig, const char *name)
+{
+	int fd = bpf_object__find_map_fd_by_name(rig->obj, name);
+
+	if (fd < 0)
+		fail_msg("no map %s", name);
+	return fd;
+}
+
+static inline void rig_prepare(struct rig *rig)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, rig->obj)
+	{
+		const char *name = bpf_map__name(map);
+
+		if (strstr(name, ".rodata"))
+			assert_int_equal(bpf_map__set_initial_value(map, &rig->rodata,
+								    sizeof(rig->rodata)),
+					 0);
+		else if (!strcmp(name, PC_MAP_FLOW4))
+			bpf_map__set_max_entries(map, RIG_FLOWS);
+		else if (!strcmp(name, PC_MAP_COUNT))
+			bpf_map__set_max_entries(map, RIG_SESSIONS);
+	}
+	rig->prog = bpf_object__find_program_by_name(rig->obj, PC_PROG_RELAY);
+	assert_non_null(rig->prog);
+	/* Only the verifier's statistics. */
+	bpf_program__set_log_level(rig->prog, 4);
+	bpf_program__set_log_buf(rig->prog, rig->log, sizeof(rig->log));
+}
+
+static inline struct rig *rig_new(const char *object)
+{
+	struct rig *rig = calloc(1, sizeof(*rig));
+
+	assert_non_null(rig);
+	rig->rodata = (struct rig_rodata){
+		.service_ports = { RIG_SERVICE_PORT, RIG_SECOND_PORT },
+		.relay_low = RIG_RELAY_LOW,
+		.relay_high = RIG_RELAY_HIGH,
+	};
+	rig->obj = bpf_object__open_file(rig_object(object), NULL);
+	if (!rig->obj)
+		fail_msg("%s: %s", rig_object(object), strerror(errno));
+	rig_prepare(rig);
+	if (bpf_object__load(rig->obj))
+		fail_msg("%s does not load: %s", object, rig->log);
+	rig->prog_fd = bpf_program__fd(rig->prog);
+	rig->ctl_fd = rig_map(rig, PC_MAP_CTL);
+	rig->flow_fd = rig_map(rig, PC_MAP_FLOW4);
+	rig->count_fd = rig_map(rig, PC_MAP_COUNT);
+	rig->reason_fd = rig_map(rig, PC_MAP_REASON);
+	rig->nexthop_fd = rig_map(rig, PC_MAP_NEXTHOP);
+	rig->txport_fd = rig_map(rig, PC_MAP_TXPORT);
+	rig->cpus = libbpf_num_possible_cpus();
+	assert_true(rig->cpus > 0);
+	return rig;
+}
+
+static inline void rig_free(struct rig *rig)
+{
+	bpf_object__close(rig->obj);
+	free(rig);
+}
+
+/* --- what is in the maps --- */
+
+static inline void rig_set_ctl(struct rig *rig, struct pc_ctl ctl)
+{
+	uint32_t zero = 0;
+
+	rig->ctl = ctl;
+	assert_int_equal(bpf_map_update_elem(rig->ctl_fd, &zero, &ctl, BPF_ANY), 0);
+}
+
+/* Writes the copy that is not active and switches, as the daemon does. */
+static inline void rig_set_nexthop(struct rig *rig, uint32_t index, uint32_t ifindex, uint16_t mtu,
+				   unsigned int vlans)
+{
+	struct pc_nexthop_slot *slot = &rig->nexthops[index];
+	struct pc_nexthop *nh = &slot->copy[!slot->active];
+
+	memset(nh, 0, sizeof(*nh));
+	nh->ifindex = ifindex;
+	nh->txport = RIG_TXPORT;
+	nh->mtu = mtu;
+	nh->l2_len = (uint16_t)frame_link(nh->l2, FRAME_OUT_SEED + index, vlans);
+	slot->active = !slot->active;
+	assert_int_equal(bpf_map_update_elem(rig->nexthop_fd, &index, slot, BPF_ANY), 0);
+}
+
+static inline void rig_set_txport(struct rig *rig, uint32_t ifindex)
+{
+	uint32_t port = RIG_TXPORT;
+
+	assert_int_equal(bpf_map_update_elem(rig->txport_fd, &port, &ifindex, BPF_ANY), 0);
+}
+
+static inline void rig_add_flow(struct rig *rig, const struct rig_flow *flow)
+{
+	assert_true(rig->n_flows < RIG_FLOWS);
+	rig->flows[rig->n_flows++] = *flow;
+	assert_int_equal(bpf_map_update_elem(rig->flow_fd, &flow->key, &flow->value, BPF_ANY), 0);
+}
+
+/* --- what it counted --- */
+
+static inline uint64_t rig_reason(struct rig *rig, uint32_t reason)
+{
+	uint64_t values[256] = { 0 }, sum = 0;
+
+	assert_true(rig->cpus <= 256);
+	assert_int_equal(bpf_map_lookup_elem(rig->reason_fd, &reason, values), 0);
+	for (int i = 0; i < rig->cpus; i++)
+		sum += values[i];
+	return sum;
+}
+
+static inline void rig_add_dir(struct pc_dir_count *sum, const struct pc_dir_count *add)
+{
+	sum->packets += add->packets;
+	sum->payload_bytes += add->payload_bytes;
+	sum->wire_bytes += add->wire_bytes;
+}
+
+static inline struct pc_count rig_count(struct rig *rig, uint32_t slot)
+{
+	struct pc_count values[256], sum = { 0 };
+
+	assert_true(rig->cpus <= 256);
+	assert_int_equal(bpf_map_lookup_elem(rig->count_fd, &slot, values), 0);
+	for (int i = 0; i < rig->cpus; i++) {
+		rig_add_dir(&sum.up, &values[i].up);
+		rig_add_dir(&sum.down, &values[i].down);
+	}
+	return sum;
+}
+
+/* Exactly @reason was counted, @n times, since the rig was made; RIG_NO_REASON: none. */
+static inline void rig_expect_reasons(struct rig *rig, int reason, uint64_t n)
+{
+	for (uint32_t i = 0; i < PC_REASON_SLOTS; i++) {
+		uint64_t want = (int)i == reason ? n : 0;
+		uint64_t got = rig_reason(rig, i);
+
+		if (got != want)
+			fail_msg("reason %u was counted %llu times, not %llu", i,
+				 (unsigned long long)got, (unsigned long long)want);
+	}
+}
+
+static inline void rig_expect_nothing_metered(struct rig *rig)
+{
+	struct pc_count none = { 0 };
+
+	for (uint32_t slot = 0; slot < RIG_SESSIONS; slot++) {
+		struct pc_count got = rig_count(rig, slot);
+
+		assert_memory_equal(&got, &none, sizeof(none));
+	}
+}
+
+/* --- running --- */
+
+/* Runs the program @repeat times on what its last run left. Returns the last verdict. */
+static inline int rig_run_times(struct rig *rig, const struct frame *in, struct frame *ret_out,
+				unsigned int repeat)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->bytes, .data_size_in = (__u32)in->len,
+		    .data_out = ret_out->bytes, .data_size_out = sizeof(ret_out->bytes),
+		    .repeat = (int)repeat);
+	int err = bpf_prog_test_run_opts(rig->prog_fd, &opts);
+
+	if (err)
+		fail_msg("test run: %s", strerror(-err));
+	ret_out->len = opts.data_size_out;
+	return (int)opts.retval;
+}
+
+static inline int rig_run(struct rig *rig, const struct frame *in, struct frame *ret_out)
+{
+	return rig_run_times(rig, in, ret_out, 1);
+}
+
+/* --- the test program --- */
+
+static inline int rig_setup(void **state)
+{
+	*state = rig_new("relay.bpf.o");
+	return 0;
+}
+
+static inline int rig_teardown(void **state)
+{
+	rig_free(*state);
+	return 0;
+}
+
+#define rig_test(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
+
+/* NULL, or why the kernel half cannot be tested here. */
+static inline const char *rig_unavailable(void)
+{
+	if (geteuid() != 0)
+		return "needs root";
+	if (libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_XDP, NULL) != 1)
+		return "this kernel does not let us load XDP programs";
+	return NULL;
+}
+
+static inline int rig_skip_all(const struct CMUnitTest *tests, size_t n, const char *why)
+{
+	printf("1..%zu\n", n);
+	for (size_t i = 0; i < n; i++)
+		printf("ok %zu - %s # SKIP %s\n", i + 1, tests[i].name, why);
+	return 0;
+}
+
+/* The body of main(). */
+#define rig_main(tests)                                                    \
+	do {                                                               \
+		const char *why = rig_unavailable();                       \
+                                                                           \
+		if (why)                                                   \
+			return rig_skip_all(tests, RIG_COUNT(tests), why); \
+		cmocka_set_message_output(CM_OUTPUT_TAP);                  \
+		return cmocka_run_group_tests(tests, NULL, NULL);          \
+	} while (0)
+
+#endif

@@ -79,6 +79,9 @@ static void test_grows(void **state)
 	assert_true(t.mask + 1 >= ENTRIES);
 	for (uint32_t i = 0; i < ENTRIES; i++)
 		assert_ptr_equal(pc_htab_first(&t, i), &entries[i].node);
+	/* The same bucket, another hash. */
+	assert_null(pc_htab_first(&t, t.mask + 1));
+	assert_null(pc_htab_next(&entries[0].node));
 	pc_htab_free(&t);
 
 	assert_int_equal(pc_htab_init(&t, 1000), 0);

@@ -137,8 +137,8 @@ $(B)/gen/version.h: FORCE
 	@printf '/* SPDX-License-Identifier: MIT */\n#define PC_VERSION "%s"\n' '$(VERSION)' > $@.tmp
 	@cmp -s $@.tmp $@ && rm $@.tmp || mv $@.tmp $@
 FORCE:
-$(B)/obj/userspace/daemon/%.o $(B)/obj/tools/pcstat/%.o $(B)/obj/tools/pcctl/%.o: | $(B)/gen/version.h
-$(B)/obj/userspace/dp/%.o: | $(B)/gen/version.h
+$(patsubst %.c,$(B)/obj/%.o,$(wildcard userspace/daemon/*.c userspace/dp/*.c tools/pcstat/*.c \
+	tools/pcctl/*.c)): | $(B)/gen/version.h
 
 # --- kernel programs ---
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/abi/* bpf/lib/*)
@@ -162,7 +162,6 @@ $(B)/gen/%.skel.h: $(B)/bpf/%.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name $(*)_bpf > $@.tmp && mv $@.tmp $@
 
-$(B)/obj/userspace/dp/%.o: | $(B)/gen/relay.skel.h
 $(B)/obj/userspace/dp/dp_load.o: $(B)/gen/relay.skel.h
 
 # --- programs ---

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/* Counters: the kernel's, per CPU, summed here; and where user space keeps its own. */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "dp/dp_int.h"
+
+/* Memory for values read at a time. */
+#define PC_COUNT_CHUNK_BYTES (256 << 10)
+
+/* @n values of @words 64-bit counters for each CPU, added up into @sums. */
+static void add_cpus(const struct pc_dp *dp, const uint64_t *values, uint32_t n, size_t words,
+		     uint64_t *sums)
+{
+	for (uint32_t i = 0; i < n; i++, sums += words) {
+		memset(sums, 0, words * sizeof(*sums));
+		for (unsigned int cpu = 0; cpu < dp->n_cpus; cpu++, values += words) {
+			for (size_t w = 0; w < words; w++)
+				sums[w] += values[w];
+		}
+	}
+}
+
+/* Linux before 5.13 has no batches for such maps. */
+static int read_single(const struct pc_dp *dp, int fd, uint32_t first, uint32_t n, size_t words,
+		       uint64_t *values, uint64_t *sums)
+{
+	for (uint32_t i = 0; i < n; i++, sums += words) {
+		uint32_t key = first + i;
+
+		if (bpf_map_lookup_elem(fd, &key, values))
+			return -errno;
+		add_cpus(dp, values, 1, words, sums);
+	}
+	return 0;
+}
+
+/* Keys [first, first + n) of a per-CPU array. */
+static int read_cpus(const struct pc_dp *dp, int fd, uint32_t first, uint32_t n, size_t words,
+		     uint64_t *sums)
+{
+	size_t value_size = words * sizeof(uint64_t) * dp->n_cpus;
+	uint32_t chunk = (uint32_t)(PC_COUNT_CHUNK_BYTES / value_size);
+	_cleanup_free_ uint64_t *values = NULL;
+	_cleanup_free_ uint32_t *keys = NULL;
+
+	chunk = chunk ? chunk : 1;
+	chunk = chunk < n ? chunk : n;
+	values = malloc(chunk * value_size);
+	keys = malloc(chunk * sizeof(*keys));
+	if (!values || !keys)
+		return -ENOMEM;
+	while (n) {
+		uint32_t before = first - 1, last, got = chunk < n ? chunk : n;
+
+		/* The position is the key before; at the end of the map -ENOENT comes with the
+		 * rest. */
+		if (bpf_map_lookup_batch(fd, first ? &before : NULL, &last, keys, values, &got,
+					 NULL) &&
+		    (errno != ENOENT || !got)) {
+			if (errno == ENOTSUP || errno == EINVAL)
+				return read_single(dp, fd, first, n, words, values, sums);
+			return -errno;
+		}
+		if (!got || got > n || keys[0] != first)
+			return -EIO;
+		add_cpus(dp, values, got, words, sums);
+		sums += got * words;
+		first += got;
+		n -= got;
+	}
+	return 0;
+}
+
+int pc_dp_count_kernel(struct pc_dp *dp, uint32_t first, uint32_t n, struct pc_count *ret_counts)
+{
+	if (first > dp->max_sessions || n > dp->max_sessions - first)
+		return PC_ERR_RANGE;
+	if (!n)
+		return 0;
+	if (!dp->status.kernel) {
+		memset(ret_counts, 0, n * sizeof(*ret_counts));
+		return 0;
+	}
+	return read_cpus(dp, dp->map_fd[PC_DP_COUNT], first, n,
+			 sizeof(*ret_counts) / sizeof(uint64_t), (uint64_t *)ret_counts);
+}
+
+int pc_dp_reasons_kernel(struct pc_dp *dp, uint64_t ret_counts[static PC_REASON_COUNT])
+{
+	if (!dp->status.kernel) {
+		memset(ret_counts, 0, PC_REASON_COUNT * sizeof(*ret_counts));
+		return 0;
+	}
+	return read_cpus(dp, dp->map_fd[PC_DP_REASON], 0, PC_REASON_COUNT, 1, ret_counts);
+}
+
+struct pc_count *pc_dp_count_user(struct pc_dp *dp)
+{
+	return dp->user.counts;
+}
+
+uint64_t *pc_dp_reasons_user(struct pc_dp *dp)
+{
+	return dp->user.reasons;
+}
+
+uint32_t pc_dp_max_sessions(const struct pc_dp *dp)
+{
+	return dp->max_sessions;
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inside the data plane library: the state behind struct pc_dp, and what its files call of each
+ * other. Nobody else includes this.
+ *
+ *   dp_open.c     open, adopt, close, status           dp_attach.c   links on interfaces
+ *   dp_load.c     object file -> loaded program        dp_flow.c     channel bindings
+ *   dp_pin.c      directory, pins, teardown            dp_nexthop.c  ways out
+ *   dp_diag.c     failures in one line                 dp_count.c    counters of the kernel
+ *   dp_user.c     counters of user space, a file       dp_info.c     what needs no kernel
+ */
+#ifndef PC_DP_DP_INT_H
+#define PC_DP_DP_INT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "dp/dp.h"
+
+enum pc_dp_map {
+	PC_DP_META,
+	PC_DP_CTL,
+	PC_DP_FLOW4,
+	PC_DP_COUNT,
+	PC_DP_REASON,
+	PC_DP_NEXTHOP,
+	PC_DP_TXPORT,
+	PC_DP_MAPS
+};
+extern const char *const pc_dp_map_names[PC_DP_MAPS];
+
+/* Room for pins: directory and the longest name. */
+#define PC_DP_PATH_MAX 512
+
+struct pc_dp_attached {
+	struct pc_dp_link link;
+	int fd;
+	bool pinned; /* false: on trial */
+};
+
+struct pc_dp_user_file {
+	void *base; /* MAP_FAILED when there is none */
+	size_t size;
+	int lock_fd; /* the state directory, held with flock() */
+	struct pc_count *counts;
+	uint64_t *reasons;
+	uint32_t max_sessions;
+	bool fresh;
+};
+
+struct pc_dp {
+	char bpffs[PC_DP_PATH_MAX - 64];
+	bool readonly;
+	struct pc_dp_status status;
+	uint16_t service_ports[PC_MAX_SERVICE_PORTS];
+	uint16_t relay_low, relay_high;
+	uint32_t max_sessions;
+	uint32_t flow_entries;
+	uint32_t flow_used;
+	unsigned int n_cpus;
+
+	int map_fd[PC_DP_MAPS];
+	int prog_fd;
+	/* Shared with the program. The first stays mapped when only the heartbeat can be kept. */
+	struct pc_ctl *ctl;
+	uint8_t *nexthops; /* PC_MAX_NEXTHOPS slots of PC_DP_NEXTHOP_STRIDE bytes */
+	size_t ctl_size, nexthops_size;
+
+	struct pc_dp_attached links[PC_MAX_TXPORTS];
+	size_t n_links;
+	uint32_t txport[PC_MAX_TXPORTS]; /* ifindex of each entry of the device map; 0: free */
+
+	struct pc_dp_user_file user;
+};
+
+/* Array elements lie at multiples of 8 bytes. */
+#define PC_DP_NEXTHOP_STRIDE ((sizeof(struct pc_nexthop_slot) + 7) & ~(size_t)7)
+
+/* --- dp_info.c --- */
+
+/* Entries of the flow map: room for two channels, each of two directions, for every session. */
+uint32_t pc_dp_flow_entries(uint32_t max_sessions);
+/*
+ * The map entries of a binding: [0] up, [1] down. PC_ERR_UNSUPPORTED when it is not IPv4 on all
+ * sides.
+ */
+int pc_dp_flow_encode(const struct pc_dp_flow *flow, struct pc_flow4_key ret_keys[static 2],
+		      struct pc_flow4 ret_flows[static 2]);
+/* The link header, MTU and interface; txport is left 0. 0 or PC_ERR_RANGE (more than two tags). */
+int pc_dp_nexthop_encode(const struct pc_dp_nexthop *nh, struct pc_nexthop *ret_nexthop);
+
+/* --- dp_diag.c --- */
+
+/* Between the two, messages of libbpf are kept instead of printed. Not nested. */
+void pc_dp_capture_begin(void);
+/* The line that says most, "" if there was none. Valid until the next begin of this thread. */
+const char *pc_dp_capture_end(void);
+/* Sets kernel_error and reason: printf. Returns @err. */
+int pc_dp_fail(struct pc_dp *dp, int err, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* The same for a step that failed with @err: finds the words for common causes. */
+int pc_dp_fail_step(struct pc_dp *dp, int err, const char *step, const char *detail);
+
+/* --- dp_pin.c --- */
+
+/* Path of a pin. */
+void pc_dp_pin_path(const char *bpffs, const char *name, char ret_path[static PC_DP_PATH_MAX]);
+/* Makes the directory for pins, mounting a bpffs above it when there is none. 0 or -errno. */
+int pc_dp_pin_prepare(const char *bpffs);
+/* Whether maps of another layout are pinned there: their version, else 0. */
+unsigned int pc_dp_pin_foreign(const char *bpffs);
+/* Removes what an interrupted first start left. */
+void pc_dp_pin_clean(const char *bpffs);
+/* Pins @fd as @name, replacing what is there in one step. 0 or -errno. */
+int pc_dp_pin_replace(const char *bpffs, const char *name, int fd);
+/* Calls @fn for each pinned link of this layout until it returns non-zero, and returns that. */
+int pc_dp_pin_each_link(const char *bpffs, int (*fn)(void *arg, const char *path, uint32_t ifindex),
+			void *arg);
+
+/* --- dp_load.c --- */
+
+struct bpf_object;
+
+/* The object opened, sized and its constants set; not loaded yet. 0 or a negative code. */
+int pc_dp_object_open(struct pc_dp *dp, const struct pc_dp_config *config,
+		      struct bpf_object **ret_object);
+/* Text for pc_meta.build: the version, and a hash over object and constants. */
+int pc_dp_object_build(const struct pc_dp_config *config, char ret_build[static 40]);
+/*
+ * Loads it; the program's descriptor is dp->prog_fd then, owned. With @reuse its maps are those of
+ * dp->map_fd, else new ones take their place there.
+ */
+int pc_dp_object_load(struct pc_dp *dp, struct bpf_object *object, bool reuse);
+
+/* --- dp_attach.c --- */
+
+/* Takes up the pinned links and gives each the program of dp->prog_fd. 0 or a negative code. */
+int pc_dp_links_adopt(struct pc_dp *dp);
+void pc_dp_links_close(struct pc_dp *dp);
+
+/* --- dp_nexthop.c --- */
+
+/* Maps the array, and learns which interfaces the device map holds. 0 or -errno. */
+int pc_dp_nexthops_map(struct pc_dp *dp);
+void pc_dp_nexthops_unmap(struct pc_dp *dp);
+/* After a link came or went: which next hops can be redirected to. */
+void pc_dp_nexthops_refresh(struct pc_dp *dp);
+
+/* --- dp_flow.c --- */
+
+/* Entries in the map, counted by going through it. 0 or -errno. */
+int pc_dp_flow_count(int map_fd, uint32_t *ret_used);
+
+/* --- dp_user.c --- */
+
+int pc_dp_user_open(const char *state_dir, uint32_t max_sessions, struct pc_dp_user_file *ret_file);
+/* The file as it is; PC_ERR_NOT_FOUND, PC_ERR_VERSION (another boot or format) or -errno. */
+int pc_dp_user_open_readonly(const char *state_dir, struct pc_dp_user_file *ret_file);
+/* Zeroes in memory, for a reader who found no file. 0 or -ENOMEM. */
+int pc_dp_user_blank(uint32_t max_sessions, struct pc_dp_user_file *ret_file);
+void pc_dp_user_close(struct pc_dp_user_file *file);
+
+#endif

@@ -12,8 +12,8 @@ const char pc_base58btc[] = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrs
 const char pc_base36[] = "0123456789abcdefghijklmnopqrstuvwxyz";
 
 /*
- * Multiplies the number in @digits (little-endian, base @to) by @mul and adds @add; @n digits are in
- * use. Returns how many are then, or SIZE_MAX when @max are not enough.
+ * Multiplies the number in @digits (little-endian, base @to) by @mul and adds @add; @n digits are
+ * in use. Returns how many are then, or SIZE_MAX when @max are not enough.
  */
 static size_t mul_add(uint8_t *digits, size_t n, size_t max, unsigned int to, unsigned int mul,
 		      unsigned int add)
@@ -33,8 +33,7 @@ static size_t mul_add(uint8_t *digits, size_t n, size_t max, unsigned int to, un
 	return n;
 }
 
-int pc_basex_encode(const char *alphabet, const void *data, size_t len, char *ret_text,
-		    size_t size)
+int pc_basex_encode(const char *alphabet, const void *data, size_t len, char *ret_text, size_t size)
 {
 	const unsigned int base = (unsigned int)strlen(alphabet);
 	const uint8_t *bytes = data;

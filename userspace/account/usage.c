@@ -16,7 +16,7 @@
 /* Packets that were in the kernel when the session's flows went away have been counted by then. */
 #define FREE_AFTER_NS PC_NS_PER_S
 
-#define FIELDS (sizeof(struct pc_store_count) / sizeof(uint64_t))
+#define FIELDS	      (sizeof(struct pc_store_count) / sizeof(uint64_t))
 _Static_assert(sizeof(struct pc_store_count) == 8 * sizeof(uint64_t), "counters have a gap");
 
 /* A mark not known yet: the slot was opened while its counters could not be read. */
@@ -243,7 +243,8 @@ int pc_usage_refresh(struct pc_usage *u)
 		uint32_t last = first;
 		uint32_t next = next_open(u, first + 1);
 
-		while (next < u->max_slots && next - last <= READ_GAP && next - first < READ_CHUNK) {
+		while (next < u->max_slots && next - last <= READ_GAP &&
+		       next - first < READ_CHUNK) {
 			last = next;
 			next = next_open(u, next + 1);
 		}
@@ -263,7 +264,7 @@ int pc_usage_refresh(struct pc_usage *u)
 struct load {
 	struct pc_usage *u;
 	const bool *counters_reset;
-	bool changed; /* the records must be written again */
+	bool changed;	 /* the records must be written again */
 	uint32_t beyond; /* lowest slot in the store that no longer exists; UINT32_MAX: none */
 };
 

@@ -72,7 +72,7 @@ static json_t *dispatch(struct pc_ctl_conn *c, json_t *request)
 
 	if (!json_is_object(request) || !name)
 		return pc_ctl_fail("a request is {\"command\": NAME, \"args\": {...}}");
-	json_object_foreach(request, key, value) {
+	json_object_foreach (request, key, value) {
 		if (strcmp(key, "command") != 0 && strcmp(key, "args") != 0)
 			return pc_ctl_fail("unknown member \"%s\" of the request", key);
 	}
@@ -119,8 +119,8 @@ static int answer(struct pc_ctl_conn *c, const char *line, size_t len)
 {
 	json_error_t error;
 	json_t *request = json_loadb(line, len, JSON_REJECT_DUPLICATES, &error);
-	json_t *reply = request ? dispatch(c, request)
-				: pc_ctl_fail("request is not JSON: %s", error.text);
+	json_t *reply =
+		request ? dispatch(c, request) : pc_ctl_fail("request is not JSON: %s", error.text);
 
 	json_decref(request);
 	return set_output(c, reply);
@@ -141,8 +141,8 @@ static int advance(struct pc_ctl_conn *c)
 			return 0;
 		len = end ? (size_t)(end - c->in) : c->in_len;
 		if (len > PC_CTL_MAX_REQUEST) {
-			set_output(c, pc_ctl_fail("request longer than %u bytes",
-						  PC_CTL_MAX_REQUEST));
+			set_output(c,
+				   pc_ctl_fail("request longer than %u bytes", PC_CTL_MAX_REQUEST));
 			return -EMSGSIZE;
 		}
 		rc = answer(c, c->in, len);

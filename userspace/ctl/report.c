@@ -93,11 +93,12 @@ static json_t *dir(const struct pc_report_dir *d)
 /* Adds the counters to @object; consumes and returns it, NULL when out of memory. */
 static json_t *with_counts(json_t *object, const struct pc_report_count *c)
 {
-	json_t *counts = json_pack(
-		"{s:o, s:o, s:{s:I}, s:{s:I}, s:{s:I, s:I}, s:I}", "up", dir(&c->up), "down",
-		dir(&c->down), "kernel", "packets", (json_int_t)c->kernel_packets, "user",
-		"packets", (json_int_t)c->user_packets, "drops", "rate", (json_int_t)c->drops_rate,
-		"credit", (json_int_t)c->drops_credit, "marks", (json_int_t)c->marks);
+	json_t *counts =
+		json_pack("{s:o, s:o, s:{s:I}, s:{s:I}, s:{s:I, s:I}, s:I}", "up", dir(&c->up),
+			  "down", dir(&c->down), "kernel", "packets", (json_int_t)c->kernel_packets,
+			  "user", "packets", (json_int_t)c->user_packets, "drops", "rate",
+			  (json_int_t)c->drops_rate, "credit", (json_int_t)c->drops_credit, "marks",
+			  (json_int_t)c->marks);
 
 	if (!object || !counts || json_object_update(object, counts) < 0) {
 		json_decref(object);
@@ -110,8 +111,8 @@ static json_t *with_counts(json_t *object, const struct pc_report_count *c)
 json_t *pc_report_tenant(const char *name, const char *tier, const struct pc_report_count *c,
 			 uint64_t sessions)
 {
-	json_t *t = json_pack("{s:o, s:o}", "name", foreign_string(name), "tier",
-			      foreign_string(tier));
+	json_t *t =
+		json_pack("{s:o, s:o}", "name", foreign_string(name), "tier", foreign_string(tier));
 
 	t = with_counts(t, c);
 	if (t && json_object_set_new(t, "sessions", json_integer((json_int_t)sessions)) < 0) {

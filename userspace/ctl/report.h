@@ -43,7 +43,8 @@ struct pc_report_session {
 	uint64_t age_seconds, expires_seconds;
 	uint64_t permissions, channels;
 };
-/* {"id" (16 hex digits),"tenant","username","client","server","relayed":[...],"age_seconds","expires_seconds",
+/* {"id" (16 hex
+ * digits),"tenant","username","client","server","relayed":[...],"age_seconds","expires_seconds",
  *  "permissions","channels", and the counters as above} */
 json_t *pc_report_session(const struct pc_report_session *s, const struct pc_report_count *c);
 

@@ -118,7 +118,7 @@ int pc_store_fail(struct pc_store *s, int rc)
 
 	snprintf(s->error, sizeof(s->error), "%s",
 		 s->db && (sqlite3_errcode(s->db) & 0xff) == (rc & 0xff) ? sqlite3_errmsg(s->db)
-									  : sqlite3_errstr(rc));
+									 : sqlite3_errstr(rc));
 	return code_of(rc, sys_errno);
 }
 

@@ -57,8 +57,8 @@ int pc_store_tenant_add(struct pc_store *s, const struct pc_store_tenant *t, uin
 int pc_store_tenant_update(struct pc_store *s, const struct pc_store_tenant *t); /* by id */
 /* Keeps the totals (billing needs them); frees the name. */
 int pc_store_tenant_del(struct pc_store *s, uint32_t id);
-int pc_store_tenant_each(struct pc_store *s,
-			 int (*fn)(void *arg, const struct pc_store_tenant *t), void *arg);
+int pc_store_tenant_each(struct pc_store *s, int (*fn)(void *arg, const struct pc_store_tenant *t),
+			 void *arg);
 
 /* Counters of one path (kernel or user space). Same fields and order as the data plane's. */
 struct pc_store_count {

@@ -34,7 +34,7 @@ struct pc_store {
 	sqlite3 *db;
 	sqlite3_stmt *stmt[PC_STMT_COUNT];
 	unsigned int depth; /* of nested transactions */
-	bool broken;	    /* an inner transaction was rolled back: the outer one must not commit */
+	bool broken; /* an inner transaction was rolled back: the outer one must not commit */
 	char error[256];
 };
 

@@ -115,8 +115,8 @@ static int read_tenant(sqlite3_stmt *stmt, struct pc_store_tenant *ret_tenant)
 	return 0;
 }
 
-int pc_store_tenant_each(struct pc_store *s,
-			 int (*fn)(void *arg, const struct pc_store_tenant *t), void *arg)
+int pc_store_tenant_each(struct pc_store *s, int (*fn)(void *arg, const struct pc_store_tenant *t),
+			 void *arg)
 {
 	struct pc_store_tenant t;
 	sqlite3_stmt *stmt = NULL;

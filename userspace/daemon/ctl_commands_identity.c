@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* Identity of the running node. A new one is in the file before it is in force. */
+#include "daemon/ctl_commands.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/parse.h"
+
+static json_t *identity_report(const struct pc_daemon *d)
+{
+	const uint8_t *key = d->identity.public_key;
+	char peer_id[PC_PEER_ID_STRLEN], did[PC_DID_STRLEN], label[PC_LABEL_STRLEN];
+
+	return json_pack("{s:s, s:s, s:s}", "peer_id", pc_peer_id_format(key, peer_id), "did",
+			 pc_did_format(key, did), "label", pc_label_format(key, label));
+}
+
+static json_t *take_identity(struct pc_daemon *d, const struct pc_identity *id, bool replace)
+{
+	char path[sizeof(d->config.state_dir) + sizeof(PC_DAEMON_IDENTITY_FILE) + 1];
+	char peer_id[PC_PEER_ID_STRLEN];
+	int rc;
+
+	snprintf(path, sizeof(path), "%s/%s", d->config.state_dir, PC_DAEMON_IDENTITY_FILE);
+	rc = pc_identity_save(path, id, replace);
+	if (rc == PC_ERR_EXISTS)
+		return pc_ctl_fail("%s exists already; --replace gives up that identity", path);
+	if (rc < 0)
+		return pc_ctl_fail("%s: %s", path, pc_strerror(rc));
+	d->identity = *id;
+	pc_info("identity is now %s", pc_peer_id_format(id->public_key, peer_id));
+	return identity_report(d);
+}
+
+json_t *pc_cmd_identity_show(void *ctx, json_t *args)
+{
+	json_t *reply = pc_ctl_args(args, NULL, 0);
+
+	return reply ? reply : identity_report(ctx);
+}
+
+json_t *pc_cmd_identity_init(void *ctx, json_t *args)
+{
+	bool replace = false;
+	const struct pc_ctl_arg spec[] = { { "replace", PC_CTL_ARG_BOOL, false, &replace } };
+	json_t *reply = pc_ctl_args(args, spec, PC_ARRAY_SIZE(spec));
+	struct pc_identity id;
+	int rc;
+
+	if (reply)
+		return reply;
+	rc = pc_identity_generate(&id);
+	reply = rc < 0 ? pc_ctl_fail("identity: %s", pc_strerror(rc))
+		       : take_identity(ctx, &id, replace);
+	pc_identity_wipe(&id);
+	return reply;
+}
+
+json_t *pc_cmd_identity_import(void *ctx, json_t *args)
+{
+	const char *seed_hex = NULL;
+	bool replace = false;
+	const struct pc_ctl_arg spec[] = {
+		{ "seed", PC_CTL_ARG_STRING, true, &seed_hex },
+		{ "replace", PC_CTL_ARG_BOOL, false, &replace },
+	};
+	json_t *reply = pc_ctl_args(args, spec, PC_ARRAY_SIZE(spec));
+	struct pc_identity id = { 0 };
+	uint8_t seed[32];
+	int rc;
+
+	if (reply)
+		return reply;
+	rc = pc_parse_hex(seed_hex, seed, sizeof(seed));
+	if (rc == 0)
+		rc = pc_identity_from_seed(seed, &id);
+	explicit_bzero(seed, sizeof(seed));
+	reply = rc < 0 ? pc_ctl_fail("argument \"seed\": %s", pc_strerror(rc))
+		       : take_identity(ctx, &id, replace);
+	pc_identity_wipe(&id);
+	return reply;
+}

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: MIT */
+/* What pcstat shows: tenants, sessions, drops, health, and all of it at once. */
+#include "daemon/ctl_commands.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/parse.h"
+#include "daemon/ctl_report.h"
+#include "version.h"
+
+static void fill_count(const struct pc_store_count counts[static PC_STORE_PATHS],
+		       struct pc_report_count *c)
+{
+	for (int path = 0; path < PC_STORE_PATHS; path++) {
+		const struct pc_store_count *from = &counts[path];
+		const struct pc_report_dir up = { from->up_packets, from->up_payload_bytes,
+						  from->up_wire_bytes };
+		const struct pc_report_dir down = { from->down_packets, from->down_payload_bytes,
+						    from->down_wire_bytes };
+
+		pc_report_count_add(c, &up, &down,
+				    path == PC_STORE_KERNEL ? &c->kernel_packets
+							    : &c->user_packets);
+		c->drops_rate += from->drops_rate;
+		c->drops_credit += from->drops_credit;
+	}
+}
+
+/* --- tenants --- */
+
+struct tenant_row {
+	const struct pc_store_tenant *t;
+	uint64_t sessions;
+};
+
+struct tenant_rows {
+	struct tenant_row *row;
+	size_t n, size;
+};
+
+static int add_row(void *arg, const struct pc_store_tenant *t)
+{
+	struct tenant_rows *rows = arg;
+
+	if (rows->n == rows->size) {
+		size_t size = rows->size ? 2 * rows->size : 64;
+		struct tenant_row *larger = reallocarray(rows->row, size, sizeof(*larger));
+
+		if (!larger)
+			return -ENOMEM;
+		rows->row = larger;
+		rows->size = size;
+	}
+	rows->row[rows->n++] = (struct tenant_row){ .t = t };
+	return 0;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	const struct tenant_row *x = a, *y = b;
+
+	return (x->t->id > y->t->id) - (x->t->id < y->t->id);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct tenant_row *x = a, *y = b;
+
+	return strcmp(x->t->name, y->t->name);
+}
+
+static int count_session(void *arg, const struct pc_turn_view *view)
+{
+	const struct tenant_rows *rows = arg;
+	const struct pc_store_tenant wanted = { .id = view->tenant };
+	const struct tenant_row key = { .t = &wanted };
+	struct tenant_row *row = bsearch(&key, rows->row, rows->n, sizeof(key), by_id);
+
+	if (row)
+		row->sessions++;
+	return 0;
+}
+
+static int append_rows(struct pc_daemon *d, const struct tenant_rows *rows, const char *name,
+		       json_t *array)
+{
+	for (size_t i = 0; i < rows->n; i++) {
+		const struct tenant_row *row = &rows->row[i];
+		struct pc_store_count counts[PC_STORE_PATHS];
+		struct pc_report_count c = { 0 };
+		int rc;
+
+		if (name && strcmp(name, row->t->name) != 0)
+			continue;
+		rc = pc_usage_tenant(d->usage, row->t->id, counts);
+		if (rc < 0)
+			return rc;
+		fill_count(counts, &c);
+		if (json_array_append_new(array, pc_report_tenant(row->t->name, row->t->tier, &c,
+								  row->sessions)) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int pc_ctl_report_tenants(struct pc_daemon *d, const char *name, json_t **ret_array)
+{
+	struct tenant_rows rows = { 0 };
+	json_t *array = json_array();
+	int rc = array ? pc_usage_refresh(d->usage) : -ENOMEM;
+
+	if (rc == 0)
+		rc = pc_users_each(d->users, add_row, &rows);
+	if (rc == 0 && rows.n) {
+		qsort(rows.row, rows.n, sizeof(*rows.row), by_id);
+		pc_turn_each(d->turn, count_session, &rows);
+		qsort(rows.row, rows.n, sizeof(*rows.row), by_name);
+		rc = append_rows(d, &rows, name, array);
+	}
+	free(rows.row);
+	if (rc < 0)
+		json_decref(array);
+	else
+		*ret_array = array;
+	return rc;
+}
+
+/* --- sessions --- */
+
+struct session_list {
+	struct pc_daemon *d;
+	json_t *array;
+	uint64_t now;
+	bool one; /* only the session @id */
+	uint64_t id;
+	const char *tenant; /* only those of this tenant; NULL: all */
+};
+
+static const char *relayed_text(const struct pc_addr *addr, char buf[static PC_ADDR_STRLEN])
+{
+	return addr->ip.family ? pc_addr_format(addr, buf) : NULL;
+}
+
+static int add_session(void *arg, const struct pc_turn_view *v)
+{
+	struct session_list *l = arg;
+	const struct pc_store_tenant *t = pc_users_by_id(l->d->users, v->tenant);
+	char client[PC_ADDR_STRLEN], server[PC_ADDR_STRLEN];
+	char relayed[2][PC_ADDR_STRLEN];
+	struct pc_store_count counts[PC_STORE_PATHS] = { 0 };
+	struct pc_report_count c = { 0 };
+	struct pc_report_session s = {
+		.id = v->id,
+		.tenant = t ? t->name : NULL,
+		.username = v->username,
+		.age_seconds = l->now > v->created_ns ? (l->now - v->created_ns) / PC_NS_PER_S : 0,
+		.expires_seconds =
+			v->expires_ns > l->now ? (v->expires_ns - l->now) / PC_NS_PER_S : 0,
+		.permissions = v->permissions,
+		.channels = v->channels,
+	};
+
+	if ((l->one && v->id != l->id) || (l->tenant && (!t || strcmp(t->name, l->tenant) != 0)))
+		return 0;
+	s.client = pc_addr_format(&v->path.client, client);
+	s.server = pc_addr_format(&v->path.server, server);
+	s.relayed = relayed_text(&v->relayed[0], relayed[0]);
+	s.relayed2 = relayed_text(&v->relayed[1], relayed[1]);
+	pc_usage_session(l->d->usage, v->slot, counts); /* zeroes without a slot */
+	fill_count(counts, &c);
+	return json_array_append_new(l->array, pc_report_session(&s, &c)) < 0 ? -ENOMEM : 0;
+}
+
+static int parse_id(const char *text, uint64_t *ret_id)
+{
+	uint8_t b[8];
+	int rc = pc_parse_hex(text, b, sizeof(b));
+
+	if (rc < 0)
+		return rc;
+	*ret_id = 0;
+	for (size_t i = 0; i < sizeof(b); i++)
+		*ret_id = *ret_id << 8 | b[i];
+	return 0;
+}
+
+json_t *pc_cmd_session_list(void *ctx, json_t *args)
+{
+	struct session_list l = { .d = ctx, .now = pc_clock_monotonic() };
+	const char *id = NULL;
+	const struct pc_ctl_arg spec[] = {
+		{ "id", PC_CTL_ARG_STRING, false, &id },
+		{ "tenant", PC_CTL_ARG_STRING, false, &l.tenant },
+	};
+	json_t *reply = pc_ctl_args(args, spec, PC_ARRAY_SIZE(spec));
+	int rc;
+
+	if (reply)
+		return reply;
+	if (id && parse_id(id, &l.id) < 0)
+		return pc_ctl_fail("\"%s\" is no session id: 16 hex digits", id);
+	l.one = id != NULL;
+	l.array = json_array();
+	rc = l.array ? pc_usage_refresh(l.d->usage) : -ENOMEM;
+	if (rc == 0)
+		rc = pc_turn_each(l.d->turn, add_session, &l);
+	if (rc == 0 && id && json_array_size(l.array) == 0) {
+		json_decref(l.array);
+		return pc_ctl_fail("no session \"%s\"", id);
+	}
+	if (rc < 0) {
+		json_decref(l.array);
+		return pc_ctl_fail("sessions: %s", pc_strerror(rc));
+	}
+	return json_pack("{s:o}", "sessions", l.array);
+}
+
+/* --- drops --- */
+
+static json_t *drops_array(struct pc_daemon *d)
+{
+	uint64_t kernel[PC_REASON_COUNT] = { 0 };
+	const uint64_t *user = pc_dp_reasons_user(d->dp);
+	json_t *array = json_array();
+
+	pc_dp_reasons_kernel(d->dp, kernel); /* zeroes without a kernel half */
+	for (int i = 0; array && i < PC_REASON_COUNT; i++) {
+		const struct pc_reason_info *info = pc_dp_reason_info((enum pc_reason)i);
+
+		json_array_append_new(array, pc_report_reason(info->name, info->kind, info->text,
+							      kernel[i], user ? user[i] : 0));
+	}
+	return array;
+}
+
+json_t *pc_cmd_drops(void *ctx, json_t *args)
+{
+	json_t *reply = pc_ctl_args(args, NULL, 0);
+
+	return reply ? reply : json_pack("{s:o}", "drops", drops_array(ctx));
+}
+
+/* --- health --- */
+
+static json_t *interfaces_array(const struct pc_daemon *d, json_t *warnings)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < d->n_attach; i++) {
+		const struct pc_attach_result *a = &d->attach[i];
+
+		json_array_append_new(
+			array, json_pack("{s:s, s:s, s:b, s:b, s:s}", "interface", a->interface,
+					 "mode", pc_dp_mode_name(a->mode), "adopted", a->adopted,
+					 "verified", a->verified, "reason", a->reason));
+		if (a->reason[0])
+			json_array_append_new(warnings,
+					      json_sprintf("%s: XDP %s: %s", a->interface,
+							   pc_dp_mode_name(a->mode), a->reason));
+	}
+	return array;
+}
+
+static json_t *kernel_object(const struct pc_daemon *d, json_t *warnings)
+{
+	struct pc_dp_status status;
+	uint32_t used = 0, size = 0;
+
+	pc_dp_get_status(d->dp, &status);
+	if (status.kernel)
+		pc_dp_flow_usage(d->dp, &used, &size);
+	if (status.kernel_error)
+		json_array_append_new(warnings,
+				      json_sprintf("no kernel data plane: %s", status.reason));
+	if (size && used >= size - size / 10)
+		json_array_append_new(warnings,
+				      json_sprintf("kernel flows: %u of %u used", used, size));
+	return json_pack("{s:b, s:b, s:s, s:{s:I, s:I}}", "ok", status.kernel, "adopted",
+			 status.adopted, "reason", status.reason, "flows", "used", (json_int_t)used,
+			 "size", (json_int_t)size);
+}
+
+static json_t *nexthops_object(const struct pc_daemon *d, json_t *warnings)
+{
+	unsigned int count = d->nexthops ? pc_nexthops_count(d->nexthops) : 0;
+	unsigned int unresolved = d->nexthops ? pc_nexthops_unresolved(d->nexthops) : 0;
+
+	if (unresolved)
+		json_array_append_new(warnings, json_sprintf("%u of %u next hops not resolved",
+							     unresolved, count));
+	return json_pack("{s:I, s:I}", "used", (json_int_t)count, "unresolved",
+			 (json_int_t)unresolved);
+}
+
+static json_t *turn_object(const struct pc_turn_stats *s)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "channels", (json_int_t)s->channels,
+			 "permissions", (json_int_t)s->permissions, "ports",
+			 (json_int_t)s->ports_in_use, "challenges", (json_int_t)s->challenges,
+			 "data_up", (json_int_t)s->data_up, "data_down", (json_int_t)s->data_down);
+}
+
+static json_t *health_object(struct pc_daemon *d)
+{
+	uint64_t uptime = (pc_clock_monotonic() - d->started_ns) / PC_NS_PER_S;
+	uint32_t max = d->config.max_sessions;
+	json_t *warnings = json_array();
+	struct pc_turn_stats stats;
+	json_t *xdp, *kernel, *nexthops;
+
+	pc_turn_get_stats(d->turn, &stats);
+	if (d->store_error)
+		json_array_append_new(warnings,
+				      json_sprintf("store: %s", pc_strerror(d->store_error)));
+	if (d->draining)
+		json_array_append_new(warnings, json_string("draining: no new sessions"));
+	if (stats.allocations >= max - max / 10)
+		json_array_append_new(warnings, json_sprintf("sessions: %u of %u used",
+							     stats.allocations, max));
+	xdp = interfaces_array(d, warnings);
+	kernel = kernel_object(d, warnings);
+	nexthops = nexthops_object(d, warnings);
+	/* ok: new sessions are taken and figures are durable. Without XDP it is slow, not broken.
+	 */
+	return json_pack(
+		"{s:b, s:s, s:I, s:b, s:o, s:o, s:{s:I, s:I}, s:o, s:{s:b, s:s}, s:{s:I, s:I}, s:I,"
+		" s:o, s:o}",
+		"ok", d->store_error == 0 && !d->draining, "version", PC_VERSION, "uptime_seconds",
+		(json_int_t)uptime, "draining", d->draining, "xdp", xdp, "kernel", kernel,
+		"sessions", "used", (json_int_t)stats.allocations, "max", (json_int_t)max,
+		"nexthops", nexthops, "store", "ok", d->store_error == 0, "reason",
+		d->store_error ? pc_strerror(d->store_error) : "", "folds", "done",
+		(json_int_t)d->folds, "failed", (json_int_t)d->fold_failures, "reloads",
+		(json_int_t)d->reloads, "turn", turn_object(&stats), "warnings", warnings);
+}
+
+json_t *pc_cmd_health(void *ctx, json_t *args)
+{
+	json_t *reply = pc_ctl_args(args, NULL, 0);
+
+	return reply ? reply : health_object(ctx);
+}
+
+/* --- everything --- */
+
+json_t *pc_cmd_status(void *ctx, json_t *args)
+{
+	struct pc_daemon *d = ctx;
+	char peer_id[PC_PEER_ID_STRLEN], uri[256];
+	json_t *reply = pc_ctl_args(args, NULL, 0);
+	json_t *tenants = NULL;
+	int rc;
+
+	if (reply)
+		return reply;
+	rc = pc_ctl_report_tenants(d, NULL, &tenants);
+	if (rc < 0)
+		return pc_ctl_fail("tenants: %s", pc_strerror(rc));
+	return json_pack("{s:{s:s, s:s, s:s}, s:o, s:o, s:o}", "node", "peer_id",
+			 pc_peer_id_format(d->identity.public_key, peer_id), "uri",
+			 pc_daemon_turn_uri(d, uri, sizeof(uri)), "realm", d->config.realm,
+			 "tenants", tenants, "drops", drops_array(d), "health", health_object(d));
+}

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the XDP relay sends: verdict, every byte, counters. The expected frame is built from
+ * scratch with its checksums computed in full.
+ */
+#include "scene.h"
+
+struct pass {
+	struct frame_spec in; /* without payload */
+	size_t len;
+	size_t pad;
+	uint8_t pad_byte;
+	unsigned int vlans_out;
+	int verdict;
+};
+
+static uint8_t data[SCENE_PAYLOAD_MAX];
+static uint8_t wrapped[SCENE_PAYLOAD_MAX + 8];
+
+static struct pass pass_plain(size_t len)
+{
+	struct pass pass = { .len = len, .verdict = XDP_TX };
+
+	pass.in = scene_spec(scene_client, scene_server, NULL, 0);
+	frame_fill(data, sizeof(data), (uint32_t)len);
+	return pass;
+}
+
+/* Client to peer. */
+static void run_up(struct rig *rig, const struct pass *pass)
+{
+	struct frame_spec in = pass->in, out;
+	struct frame frame, got;
+
+	in.from = scene_client;
+	in.to = scene_server;
+	in.payload = wrapped;
+	in.len = frame_channel_data(wrapped, SCENE_CHANNEL, data, pass->len, pass->pad,
+				    pass->pad_byte);
+	frame_build(&frame, &in);
+	assert_int_equal(rig_run(rig, &frame, &got), pass->verdict);
+	out = scene_sent(&in, SCENE_NH_PEER, scene_relayed, scene_peer, data, pass->len);
+	out.vlans = pass->vlans_out;
+	scene_expect_frame(&got, &out);
+}
+
+/* Peer to client. */
+static void run_down(struct rig *rig, const struct pass *pass)
+{
+	struct frame_spec in = pass->in, out;
+	struct frame frame, got;
+
+	in.from = scene_peer;
+	in.to = scene_relayed;
+	in.payload = data;
+	in.len = pass->len;
+	frame_build(&frame, &in);
+	assert_int_equal(rig_run(rig, &frame, &got), pass->verdict);
+	frame_channel_data(wrapped, SCENE_CHANNEL, data, pass->len, 0, 0);
+	out = scene_sent(&in, SCENE_NH_CLIENT, scene_server, scene_client, wrapped, 4 + pass->len);
+	out.vlans = pass->vlans_out;
+	scene_expect_frame(&got, &out);
+}
+
+/* Client to the other client. */
+static void run_hairpin(struct rig *rig, const struct pass *pass)
+{
+	struct frame_spec in = pass->in, out;
+	struct frame frame, got;
+
+	in.from = scene_client;
+	in.to = scene_server;
+	in.payload = wrapped;
+	in.len = frame_channel_data(wrapped, SCENE_HAIRPIN, data, pass->len, pass->pad,
+				    pass->pad_byte);
+	frame_build(&frame, &in);
+	assert_int_equal(rig_run(rig, &frame, &got), pass->verdict);
+	frame_channel_data(wrapped, SCENE_OTHER_CHANNEL, data, pass->len, 0, 0);
+	out = scene_sent(&in, SCENE_NH_OTHER, scene_server, scene_other, wrapped, 4 + pass->len);
+	out.vlans = pass->vlans_out;
+	scene_expect_frame(&got, &out);
+}
+
+static void expect_dir(struct pc_dir_count got, uint64_t packets, uint64_t payload, uint64_t wire)
+{
+	assert_int_equal(got.packets, packets);
+	assert_int_equal(got.payload_bytes, payload);
+	assert_int_equal(got.wire_bytes, wire);
+}
+
+static void test_up(void **state)
+{
+	struct pass pass = pass_plain(101);
+	struct pc_count count;
+
+	scene_set(*state);
+	run_up(*state, &pass);
+	count = rig_count(*state, SCENE_SLOT);
+	expect_dir(count.up, 1, 101, 129);
+	expect_dir(count.down, 0, 0, 0);
+	rig_expect_reasons(*state, PC_REASON_TX, 1);
+}
+
+static void test_down(void **state)
+{
+	struct pass pass = pass_plain(101);
+	struct pc_count count;
+
+	scene_set(*state);
+	run_down(*state, &pass);
+	count = rig_count(*state, SCENE_SLOT);
+	expect_dir(count.up, 0, 0, 0);
+	expect_dir(count.down, 1, 101, 133);
+	rig_expect_reasons(*state, PC_REASON_TX, 1);
+}
+
+/* Once through the relay, counted for both sessions: plain UDP in the middle, ChannelData out. */
+static void test_hairpin(void **state)
+{
+	struct pass pass = pass_plain(77);
+	struct pc_count count;
+
+	scene_set(*state);
+	run_hairpin(*state, &pass);
+	count = rig_count(*state, SCENE_SLOT);
+	expect_dir(count.up, 1, 77, 77 + 28);
+	expect_dir(count.down, 0, 0, 0);
+	count = rig_count(*state, SCENE_SLOT_OTHER);
+	expect_dir(count.up, 0, 0, 0);
+	expect_dir(count.down, 1, 77, 77 + 32);
+	rig_expect_reasons(*state, PC_REASON_TX, 1);
+}
+
+/* Every length up to 40, odd ones too, with every padding a client may send, zero or not. */
+static void test_lengths_and_padding(void **state)
+{
+	static const uint8_t bytes[] = { 0x00, 0x01, 0xff };
+	uint64_t packets = 0;
+
+	scene_set(*state);
+	for (size_t len = 0; len <= 40; len++) {
+		struct pass pass = pass_plain(len);
+		size_t pads = (4 - len % 4) % 4;
+
+		run_down(*state, &pass);
+		for (pass.pad = 0; pass.pad <= pads; pass.pad++) {
+			for (size_t i = 0; i < sizeof(bytes); i++) {
+				pass.pad_byte = bytes[i];
+				run_up(*state, &pass);
+				run_hairpin(*state, &pass);
+				packets++;
+			}
+		}
+	}
+	assert_int_equal(rig_count(*state, SCENE_SLOT).up.packets, 2 * packets);
+	rig_expect_reasons(*state, PC_REASON_TX, 2 * packets + 41);
+}
+
+static void test_large(void **state)
+{
+	struct pass pass = pass_plain(RIG_MTU - 28);
+
+	/* The largest that fits each way. */
+	scene_set(*state);
+	run_up(*state, &pass);
+	pass.len = RIG_MTU - 32;
+	run_down(*state, &pass);
+	run_hairpin(*state, &pass);
+}
+
+static void test_no_checksum(void **state)
+{
+	struct pass pass = pass_plain(33);
+
+	scene_set(*state);
+	pass.in.no_checksum = true;
+	run_down(*state, &pass);
+	pass.pad = 3;
+	pass.pad_byte = 0xa5;
+	run_up(*state, &pass);
+	run_hairpin(*state, &pass);
+}
+
+/* Payloads for which the sum of what leaves is zero: it is sent as 0xffff, never as 0. */
+static void test_checksum_of_zero(void **state)
+{
+	struct pass pass = pass_plain(32);
+	struct frame frame;
+	struct frame_spec out;
+
+	scene_set(*state);
+	memset(data, 0, 2);
+	out = scene_sent(&pass.in, SCENE_NH_PEER, scene_relayed, scene_peer, data, pass.len);
+	frame_build(&frame, &out);
+	memcpy(data, frame.bytes + 40, 2);
+	frame_build(&frame, &out);
+	assert_int_equal(get16(frame.bytes + 40), 0xffff);
+	run_up(*state, &pass);
+
+	memset(data, 0, 2);
+	frame_channel_data(wrapped, SCENE_CHANNEL, data, pass.len, 0, 0);
+	out = scene_sent(&pass.in, SCENE_NH_CLIENT, scene_server, scene_client, wrapped, 36);
+	frame_build(&frame, &out);
+	memcpy(data, frame.bytes + 40, 2);
+	run_down(*state, &pass);
+}
+
+/* What arrives as 0xffff is a checksum like any other. */
+static void test_checksum_of_ffff(void **state)
+{
+	struct pass pass = pass_plain(32);
+	struct frame_spec in = pass.in;
+	struct frame frame;
+
+	scene_set(*state);
+	memset(data, 0, 2);
+	in.from = scene_peer;
+	in.to = scene_relayed;
+	in.payload = data;
+	in.len = pass.len;
+	frame_build(&frame, &in);
+	memcpy(data, frame.bytes + 40, 2);
+	frame_build(&frame, &in);
+	assert_int_equal(get16(frame.bytes + 40), 0xffff);
+	run_down(*state, &pass);
+}
+
+/* A damaged packet stays damaged by as much: the receiver's checksum catches it. */
+static void test_wrong_checksums_stay_wrong(void **state)
+{
+	struct pass pass = pass_plain(32);
+	struct frame_spec in = pass.in, out;
+	struct frame frame, got, want;
+
+	scene_set(*state);
+	in.from = scene_peer;
+	in.to = scene_relayed;
+	in.payload = data;
+	in.len = pass.len;
+	frame_build(&frame, &in);
+	frame.bytes[14 + 28 + 7] ^= 0x10;
+	frame.bytes[14 + 5] ^= 0x01;
+	assert_int_equal(rig_run(*state, &frame, &got), XDP_TX);
+	frame_channel_data(wrapped, SCENE_CHANNEL, data, pass.len, 0, 0);
+	out = scene_sent(&in, SCENE_NH_CLIENT, scene_server, scene_client, wrapped, 36);
+	frame_build(&want, &out);
+	want.bytes[14 + 32 + 7] ^= 0x10;
+	want.bytes[14 + 5] ^= 0x01;
+	scene_expect_same(&got, &want);
+}
+
+static void test_tags(void **state)
+{
+	for (unsigned int in = 0; in <= 2; in++) {
+		for (unsigned int out = 0; out <= 2; out++) {
+			struct pass pass = pass_plain(50 + in + 3 * out);
+
+			if (!in && !out)
+				scene_set(*state);
+			rig_set_nexthop(*state, SCENE_NH_CLIENT, RIG_LO, RIG_MTU, out);
+			rig_set_nexthop(*state, SCENE_NH_PEER, RIG_LO, RIG_MTU, out);
+			rig_set_nexthop(*state, SCENE_NH_OTHER, RIG_LO, RIG_MTU, out);
+			pass.in.vlans = in;
+			pass.vlans_out = out;
+			run_up(*state, &pass);
+			run_down(*state, &pass);
+			run_hairpin(*state, &pass);
+			pass.pad = (4 - pass.len % 4) % 4;
+			run_up(*state, &pass);
+		}
+	}
+	rig_expect_reasons(*state, PC_REASON_TX, 36);
+}
+
+static void test_ip_fields(void **state)
+{
+	static const uint16_t frags[] = { 0, FRAME_DF };
+
+	scene_set(*state);
+	for (int tos = 0; tos < 256; tos += 17) {
+		for (unsigned int ttl = 2; ttl < 256; ttl += 11) {
+			struct pass pass = pass_plain(20);
+
+			pass.in.tos = (uint8_t)tos;
+			pass.in.ttl = (uint8_t)ttl;
+			pass.in.id = (uint16_t)(ttl * 257);
+			pass.in.frag = frags[ttl & 1];
+			run_up(*state, &pass);
+			run_down(*state, &pass);
+			run_hairpin(*state, &pass);
+		}
+	}
+}
+
+/* Short frames come padded to 60 bytes by Ethernet: not relayed, not counted. */
+static void test_ethernet_padding(void **state)
+{
+	struct pc_count count;
+
+	scene_set(*state);
+	for (size_t len = 0; len <= 14; len++) {
+		struct pass pass = pass_plain(len);
+
+		pass.in.trailer = 18 - len;
+		run_down(*state, &pass);
+		pass.in.trailer = 14 - len;
+		run_up(*state, &pass);
+	}
+	count = rig_count(*state, SCENE_SLOT);
+	expect_dir(count.up, 15, 105, 105 + 15 * 28);
+	expect_dir(count.down, 15, 105, 105 + 15 * 32);
+}
+
+static void test_redirect(void **state)
+{
+	struct pass pass = pass_plain(60);
+	struct rig *rig = *state;
+
+	scene_set(rig);
+	rig_set_txport(rig, RIG_LO);
+	rig_set_nexthop(rig, SCENE_NH_CLIENT, RIG_OTHER, RIG_MTU, 0);
+	rig_set_nexthop(rig, SCENE_NH_PEER, RIG_OTHER, RIG_MTU, 1);
+	rig_set_nexthop(rig, SCENE_NH_OTHER, RIG_OTHER, RIG_MTU, 2);
+	pass.verdict = XDP_REDIRECT;
+	run_down(rig, &pass);
+	pass.vlans_out = 1;
+	run_up(rig, &pass);
+	pass.vlans_out = 2;
+	run_hairpin(rig, &pass);
+	rig_expect_reasons(rig, PC_REASON_REDIRECT, 3);
+	assert_int_equal(rig_count(rig, SCENE_SLOT).up.packets, 2);
+	assert_int_equal(rig_count(rig, SCENE_SLOT).down.packets, 1);
+	assert_int_equal(rig_count(rig, SCENE_SLOT_OTHER).down.packets, 1);
+}
+
+/* A flow that leads to itself: each run adds a ChannelData header until there is no room left. */
+static void test_headroom(void **state)
+{
+	struct scene_flow loop = scene_down();
+	struct frame_spec in = scene_spec(scene_peer, scene_relayed, data, 20);
+	struct rig *rig = *state;
+	struct frame frame, got, after;
+	uint64_t sent, passed;
+
+	frame_fill(data, sizeof(data), 3);
+	scene_nexthops(rig);
+	loop.new_from = scene_peer;
+	loop.new_to = scene_relayed;
+	scene_add(rig, &loop);
+	in.ttl = 255;
+	frame_build(&frame, &in);
+	assert_int_equal(rig_run_times(rig, &frame, &got, 100), XDP_PASS);
+	sent = rig_reason(rig, PC_REASON_TX);
+	passed = rig_reason(rig, PC_REASON_PASS_HEADROOM);
+	assert_in_range(sent, 10, 64);
+	assert_int_equal(sent + passed, 100);
+	assert_int_equal(rig_count(rig, SCENE_SLOT).down.packets, sent);
+
+	/* The last ones were passed as they came: the state after exactly `sent` runs. */
+	assert_int_equal(rig_run_times(rig, &frame, &after, (unsigned int)sent), XDP_TX);
+	scene_expect_same(&got, &after);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		rig_test(test_up),
+		rig_test(test_down),
+		rig_test(test_hairpin),
+		rig_test(test_lengths_and_padding),
+		rig_test(test_large),
+		rig_test(test_no_checksum),
+		rig_test(test_checksum_of_zero),
+		rig_test(test_checksum_of_ffff),
+		rig_test(test_wrong_checksums_stay_wrong),
+		rig_test(test_tags),
+		rig_test(test_ip_fields),
+		rig_test(test_ethernet_padding),
+		rig_test(test_redirect),
+		rig_test(test_headroom),
+	};
+
+	rig_main(tests);
+}

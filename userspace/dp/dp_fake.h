@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The fake data plane: what a test can see and break. What a real one pins lives in one place
+ * behind all handles and survives pc_dp_close(), so a restart can be played; at most one handle is
+ * open at a time. Nothing is on disk.
+ */
+#ifndef PC_DP_DP_FAKE_H
+#define PC_DP_DP_FAKE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dp/dp.h"
+
+/* As after a reboot: no pins, no counters, nothing set to fail. Call it before each test. */
+void pc_dp_fake_reset(void);
+/* As after kill -9: what was on trial is gone, the open handle is freed. */
+void pc_dp_fake_kill(struct pc_dp *dp);
+
+/* --- to break it --- */
+/* The kernel half of the next opens fails with @err (0: works). */
+void pc_dp_fake_fail_kernel(int err);
+/* The next opens fail altogether, as with a full disk. */
+void pc_dp_fake_fail_open(int err);
+/* Attaching in @mode (NATIVE or GENERIC) fails with @err. */
+void pc_dp_fake_fail_attach(enum pc_dp_mode mode, int err);
+void pc_dp_fake_fail_selftest(int err);
+/* Room for flow entries, two per binding, instead of what max_sessions gives; 0: that again. */
+void pc_dp_fake_flow_room(uint32_t entries);
+
+/* --- to look into it --- */
+/* What a packet with these headers would meet: NULL when there is no flow. Host byte order. */
+const struct pc_flow4 *pc_dp_fake_find(const struct pc_addr *src, const struct pc_addr *dst,
+				       uint16_t channel);
+size_t pc_dp_fake_flows(void);
+const struct pc_nexthop *pc_dp_fake_nexthop(uint32_t index);
+const struct pc_ctl *pc_dp_fake_ctl(void);
+
+/* --- to be the kernel --- */
+/* Counts @packets of the given sizes, as the program does where it forwards. */
+void pc_dp_fake_count(uint32_t slot, bool up, uint64_t packets, uint64_t payload_bytes,
+		      uint64_t wire_bytes);
+void pc_dp_fake_reason(enum pc_reason reason, uint64_t packets);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of the daemon's frame share.
+ *
+ * daemon.c          start, stop, timers, signals
+ * daemon_state.c    state directory, lock, identity, store and what is kept in it
+ * daemon_plane.c    data plane: open, take over, attach, retire
+ * daemon_turn.c     the TURN machine: policy, configuration, restored sessions, reload, drain
+ */
+#ifndef PC_DAEMON_INT_H
+#define PC_DAEMON_INT_H
+
+#include "daemon/daemon.h"
+
+/* --- daemon_state.c: each logs its failure --- */
+int pc_state_open(struct pc_daemon *d); /* directory, lock, identity, store */
+void pc_state_close(struct pc_daemon *d);
+/* Nonce keys as stored; new ones when there are none or they are a day old. */
+void pc_state_nonce_keys(struct pc_daemon *d);
+/* Whether the host was booted since the sessions were stored; they are cleared then. */
+bool pc_state_rebooted(struct pc_daemon *d);
+uint64_t pc_state_generation(struct pc_daemon *d); /* 0: none yet */
+void pc_state_set_generation(struct pc_daemon *d, uint64_t generation);
+
+/*
+ * After a failure the store is left alone until the next fold tries it: a time-out for every
+ * packet would stop the relay.
+ */
+bool pc_daemon_store_usable(const struct pc_daemon *d);
+/* Keeps store_error; logs the first failure (and then at most one a minute) and the recovery. */
+void pc_daemon_store_result(struct pc_daemon *d, int result, const char *doing);
+
+/* --- daemon_plane.c --- */
+int pc_plane_open(struct pc_daemon *d); /* dp and usage */
+void pc_plane_attach(struct pc_daemon *d);
+void pc_plane_follow(struct pc_daemon *d); /* interfaces that come and go */
+/* Takes the program off the interfaces; @all: and the maps with every flow. */
+void pc_plane_close(struct pc_daemon *d, bool detach, bool all);
+int pc_plane_fold(struct pc_daemon *d);
+
+/* --- daemon_turn.c --- */
+int pc_daemon_turn_new(struct pc_daemon *d);
+/* Sessions of the store into the machine; expired and foreign ones are closed. */
+void pc_daemon_turn_restore(struct pc_daemon *d);
+/* After the configuration, the nonce keys or the host's addresses changed. */
+int pc_daemon_turn_reconfigure(struct pc_daemon *d, const struct pc_config *c);
+/* Hash of all addresses of the host. */
+uint64_t pc_daemon_own_addresses(void);
+
+#endif

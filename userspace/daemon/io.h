@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Datagrams between sockets and the TURN machine, in batches (recvmmsg, sendmmsg) and without
+ * allocation per packet. One socket per service address and one per relay port. What the machine
+ * sends while a batch is handled is queued and leaves at the end of the batch; counters of a
+ * forwarded datagram move when the socket took it.
+ */
+#ifndef PC_DAEMON_IO_H
+#define PC_DAEMON_IO_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "abi/relay.h"
+#include "base/addr.h"
+#include "relay/turn.h"
+
+struct pc_io;
+
+struct pc_io_config {
+	struct ev_loop *loop;
+	const struct pc_addr *listen; /* used by pc_io_new only */
+	size_t n_listen;
+	uint64_t *reasons;	/* PC_REASON_SLOTS counters to add to */
+	struct pc_count *count; /* by slot */
+	uint32_t n_count;
+};
+
+/*
+ * Binds the service sockets. 0, or a negative code with one line in @ret_error. Nothing is read
+ * before pc_io_start().
+ */
+int pc_io_new(const struct pc_io_config *config, char *ret_error, size_t error_size,
+	      struct pc_io **ret_io);
+void pc_io_start(struct pc_io *io, struct pc_turn *turn);
+void pc_io_free(struct pc_io *io); /* every port must have been closed */
+
+/* Index of the service socket bound to @server. 0 or PC_ERR_NOT_FOUND. */
+int pc_io_listener(const struct pc_io *io, const struct pc_addr *server, uint32_t *ret_listener);
+
+/* What struct pc_turn_ops asks for. */
+void pc_io_send_client(struct pc_io *io, const struct pc_turn_path *path, const struct pc_dgram *d);
+void pc_io_send_peer(struct pc_io *io, void *port, const struct pc_addr *peer,
+		     const struct pc_dgram *d);
+int pc_io_port_open(struct pc_io *io, const struct pc_addr *local, struct pc_turn_alloc *alloc,
+		    void **ret_port);
+void pc_io_port_assign(struct pc_io *io, void *port, struct pc_turn_alloc *alloc);
+void pc_io_port_close(struct pc_io *io, void *port);
+/* The datagram queued last was forwarded for @slot: counted when it is sent. */
+void pc_io_count(struct pc_io *io, uint32_t slot, bool up, uint32_t payload_bytes,
+		 uint32_t wire_bytes);
+
+/* Sends what is queued. After anything that made the machine send outside of a batch. */
+void pc_io_flush(struct pc_io *io);
+
+/*
+ * Room for @wanted descriptors. Returns how many there will be, which is less when the hard limit
+ * does not allow them.
+ */
+uint64_t pc_io_raise_descriptors(uint64_t wanted);
+
+#endif

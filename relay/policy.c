@@ -36,13 +36,8 @@ struct pc_policy {
 	bool all_ports;
 };
 
-struct default_rule {
-	const char *prefix;
-	const char *source;
-};
-
-static const struct default_rule default_rules[] = {
-#define PC_POLICY_DENY(prefix, source) { prefix, source },
+static const char *const default_rules[] = {
+#define PC_POLICY_DENY(prefix, source) prefix,
 #define PC_POLICY_DENY_PORT(port, service)
 #include "relay/policy_rules.def"
 #undef PC_POLICY_DENY
@@ -216,7 +211,7 @@ int pc_policy_new(struct pc_policy **ret_policy)
 		return -ENOMEM;
 	for (size_t i = 0; i < PC_ARRAY_SIZE(default_rules); i++) {
 		struct pc_prefix prefix;
-		int err = pc_prefix_parse(default_rules[i].prefix, &prefix);
+		int err = pc_prefix_parse(default_rules[i], &prefix);
 
 		assert(!err); /* a mistake in the table */
 		if (!err)

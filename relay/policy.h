@@ -19,8 +19,8 @@ struct pc_policy;
 int pc_policy_new(struct pc_policy **ret_policy);
 void pc_policy_free(struct pc_policy *p);
 /*
- * An operator's rule: stronger than any default rule of the same or shorter length. Returns 0 or
- * -ENOMEM.
+ * An operator's rule: stronger than any default rule of the same or shorter length. Returns 0,
+ * -ENOMEM, or PC_ERR_RANGE when the prefix is none.
  */
 int pc_policy_add(struct pc_policy *p, const struct pc_prefix *prefix, bool allow);
 /* An address of the host itself: denied, whatever the operator's rules say. */

@@ -61,7 +61,7 @@ static bool is_free(const struct pc_ports *p, uint32_t port)
 	return port >= p->low && port <= p->high && slot(p, port)->state == FREE;
 }
 
-/* --- sets; offset of `at` or `pair_at` tells which place is meant --- */
+/* --- sets; @pair tells whether `pair_at` or `at` is the port's place in it --- */
 
 static void set_add(struct pc_ports *p, struct set *s, uint32_t port, bool pair)
 {

@@ -24,7 +24,10 @@ void pc_ports_free(struct pc_ports *p);
  */
 int pc_ports_take(struct pc_ports *p, uint64_t now, uint32_t random, bool even, bool pair,
 		  uint16_t *ret_port);
-/* Takes that very port (restoring, reservations). Returns 0, PC_ERR_EXISTS or PC_ERR_RANGE. */
+/*
+ * Takes that very port (restoring, reservations), quarantined or blocked as it may be. Returns 0,
+ * PC_ERR_EXISTS when it is in use, or PC_ERR_RANGE.
+ */
 int pc_ports_take_exact(struct pc_ports *p, uint16_t port);
 /* Gives back; into quarantine until now + PC_PORT_QUARANTINE_NS. */
 void pc_ports_release(struct pc_ports *p, uint16_t port, uint64_t now);

@@ -86,6 +86,9 @@ struct pc_turn_quota {
 struct pc_turn_user {
 	uint32_t tenant;
 	struct pc_turn_quota quota;
+	/* The name that belongs to the hash, when looked up by hash; otherwise left alone. */
+	uint16_t name_len;
+	char name[PC_AUTH_NAME_MAX + 1];
 	/* Keys to try, in order (several live secrets give several). */
 	struct pc_auth_key keys[PC_TURN_MAX_SECRETS];
 	unsigned int n_keys;
@@ -116,6 +119,7 @@ struct pc_turn_record {
 	struct pc_turn_path path;
 	struct pc_addr relayed[2]; /* local addresses; [1].ip.family 0 when there is one only */
 	uint64_t expires_ns;
+	uint64_t relayed_expires_ns[2]; /* each address of its own; 0: as expires_ns */
 	uint64_t created_ns;
 	uint8_t txid[12]; /* of the Allocate request, to answer its retransmissions */
 	bool integrity256;
@@ -223,7 +227,11 @@ void pc_turn_peer_icmp(struct pc_turn *t, struct pc_turn_alloc *alloc, const str
 void pc_turn_tick(struct pc_turn *t, uint64_t now);
 uint64_t pc_turn_next_deadline(const struct pc_turn *t);
 
-/* Takes an allocation up again after a restart; its slot is already open. 0 or a negative code. */
+/*
+ * Takes an allocation up again after a restart; its slot is already open. Returns 0 or a negative
+ * code: PC_ERR_NOT_FOUND when it has expired, -errno when its port cannot be opened again. Then it
+ * is over: slot_close and forget were called.
+ */
 int pc_turn_restore(struct pc_turn *t, const struct pc_turn_record *record, uint64_t now);
 /* Calls ops->flow_set again for every binding (after routes changed). */
 void pc_turn_resync_flows(struct pc_turn *t, uint64_t now);

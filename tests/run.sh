@@ -1,0 +1,228 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# Runs the test programs that are built and sums up their TAP: tests/run.sh all|check [FILTER]
+#   check     what needs no privileges: unit, scenario, check, replay of the fuzzers' corpora
+#   FILTER    only programs whose KIND/NAME contains this text
+# A program has 120 s, or N where a line "timeout: N" is among the first 20 of its source.
+# Exit status 77 without TAP is a skip, its last line of output the reason.
+# PC_TEST_ROOT: another tree to run the tests of.
+set -u
+export LC_ALL=C
+
+cd "${PC_TEST_ROOT:-$(dirname "$0")/..}" || exit 1
+build=build${SAN:+/san}${COV:+/cov}
+logs=$build/test-logs
+default_timeout=120
+tail_lines=40
+
+passed=0 failed=0 skipped=0 ran=0
+failures=()
+group=
+
+usage() {
+	echo "usage: tests/run.sh all|check [FILTER]" >&2
+	exit 2
+}
+
+# Whether a process of the group lives; a zombie nobody has waited for does not.
+group_lives() {
+	cat /proc/[0-9]*/stat 2>/dev/null | sed 's/.*) //' |
+		awk -v group="$group" '$3 == group && $1 != "Z" { found = 1 } END { exit !found }'
+}
+
+# Ends what a program left in its process group. Says whether there was anything.
+end_group() {
+	[ -n "$group" ] && group_lives || return 1
+	kill -TERM -- "-$group" 2>/dev/null
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		group_lives || return 0
+		sleep 0.1
+	done
+	kill -KILL -- "-$group" 2>/dev/null
+	return 0
+}
+
+interrupted() {
+	end_group
+	echo "interrupted" >&2
+	exit 130
+}
+trap interrupted INT TERM HUP
+
+# The source a program was built from, or the script itself.
+source_of() {
+	local c=tests/$1/$2.c
+	[ -e "$c" ] && echo "$c" || echo "$3"
+}
+
+time_limit() {
+	local n
+	n=$(head -n 20 "$1" | tr -d '\0' | sed -n 's/.*\btimeout: *\([0-9][0-9]*\).*/\1/p' | head -n 1)
+	n=${n:-$default_timeout}
+	# Sanitizers and coverage make everything slower.
+	[ "$build" = build ] || n=$((n * 3))
+	echo "$n"
+}
+
+# Reads TAP; prints one line "TAG text" per finding:
+# P passed, F failed, S skipped (with the reason), N the number of tests seen.
+parse_tap() {
+	awk '
+	function name(line) {
+		sub(/^(not )?ok */, "", line)
+		sub(/^[0-9]+ */, "", line)
+		sub(/^- */, "", line)
+		return line
+	}
+	/^not ok([ \t]|$)/ { print "F", name($0); n++; next }
+	/^ok([ \t]|$)/ {
+		n++
+		at = match($0, /# *[Ss][Kk][Ii][Pp]/)
+		if (!at) {
+			print "P", name($0)
+			next
+		}
+		reason = substr($0, at + RLENGTH)
+		sub(/^[ \t]*/, "", reason)
+		title = name(substr($0, 1, at - 1))
+		sub(/[ \t]*$/, "", title)
+		print "S", (title == "" ? reason : reason == "" ? title : title ": " reason)
+		next
+	}
+	/^Bail out!/ { print "F", $0; n++; next }
+	/^1\.\.0([ \t]|$)/ {
+		reason = $0
+		if (sub(/^1\.\.0[ \t]*# *[Ss][Kk][Ii][Pp][^ \t]*[ \t]*/, "", reason)) {
+			print "S", reason
+			n++
+			planned++
+		}
+		next
+	}
+	/^1\.\.[0-9]+/ { split($1, a, /\.\./); planned += a[2]; has_plan = 1; next }
+	END {
+		if (has_plan && planned != n)
+			print "F planned " planned " tests, ran " n + 0
+		print "N", n + 0
+	}'
+}
+
+# add_result KIND/NAME LINE: counts one line of parse_tap.
+add_result() {
+	local text=${2#? }
+	case $2 in
+	P*) passed=$((passed + 1)) ;;
+	F*)
+		failed=$((failed + 1))
+		failures+=("$1: $text")
+		echo "      failed: $text"
+		;;
+	S*)
+		skipped=$((skipped + 1))
+		echo "      skipped: ${text:-no reason given}"
+		;;
+	esac
+}
+
+# run_one KIND NAME PROGRAM [ARGS]
+run_one() {
+	local kind=$1 name=$2 program=$3 start rc took limit results log tap seen bad=0 before
+	shift 3
+	[[ $kind/$name == *"$filter"* ]] || return 0
+	log=$logs/$kind-$name.log
+	tap=$logs/$kind-$name.tap
+	limit=$(time_limit "$(source_of "$kind" "$name" "$program")")
+	ran=$((ran + 1))
+	: >"$log"
+	start=${EPOCHREALTIME/./}
+	# timeout(1) leads a process group of its own. Standard error goes to a file of its own, lest
+	# it cuts a line of TAP in two.
+	PC_BUILD=$build timeout -k 10 "$limit" "$program" "$@" </dev/null >"$tap" 2>"$log.err" &
+	group=$!
+	wait "$group"
+	rc=$?
+	took=$(((${EPOCHREALTIME/./} - start) / 1000))
+	end_group && echo "# ended processes it left behind" >>"$log.err"
+	group=
+	{
+		cat "$tap"
+		[ -s "$log.err" ] && echo "--- standard error" && cat "$log.err"
+	} >"$log"
+
+	results=$(parse_tap <"$tap")
+	seen=${results##*N }
+	results=${results%N *}
+	before=$failed
+	if [ "$rc" = 124 ] || { [ "$rc" = 137 ] && [ $took -ge $((limit * 1000)) ]; }; then
+		results+="F timed out after $limit s"$'\n'
+	elif [ "$rc" = 77 ] && [ "$seen" = 0 ]; then
+		results="S $(grep -hv '^[[:space:]]*$' "$tap" "$log.err" | tail -n 1)"
+	elif [ "$rc" != 0 ] && ! grep -q '^F' <<<"$results"; then
+		results+="F exit status $rc"$'\n'
+	elif [ "$rc" = 0 ] && [ "$seen" = 0 ]; then
+		results+="F printed no TAP"$'\n'
+	fi
+	printf '%s  %d.%d s\n' "$kind/$name" $((took / 1000)) $((took % 1000 / 100))
+	while IFS= read -r line; do
+		[ -z "$line" ] || add_result "$kind/$name" "$line"
+	done <<<"$results"
+	[ "$failed" = "$before" ] || bad=1
+	[ "$bad" = 0 ] || tail -n "$tail_lines" "$log" | sed 's/^/      | /'
+	rm -f "$tap" "$log.err"
+}
+
+run_built() {
+	local p
+	for p in "$build/tests/$1"/*; do
+		[ -f "$p" ] && [ -x "$p" ] && run_one "$1" "$(basename "$p")" "$p"
+	done
+}
+
+# run_scripts KIND PATTERN
+run_scripts() {
+	local p
+	for p in tests/"$1"/$2; do
+		[ -f "$p" ] || continue
+		case ${p##*/} in
+		lib*) continue ;;
+		esac
+		run_one "$1" "$(basename "$p" .sh)" "$p"
+	done
+}
+
+run_replay() {
+	local p
+	for p in build/fuzz/*; do
+		if [ -f "$p" ] && [ -x "$p" ]; then
+			run_one fuzz replay tests/fuzz/run.sh replay
+			return
+		fi
+	done
+}
+
+[ $# -ge 1 ] && [ $# -le 2 ] || usage
+filter=${2:-}
+mkdir -p "$logs" || exit 1
+case $1 in
+all | check) ;;
+*) usage ;;
+esac
+run_built unit
+run_built scenario
+run_scripts check '*.sh'
+run_replay
+if [ "$1" = all ]; then
+	run_built bpf
+	run_scripts netns 'test_*.sh'
+	run_scripts clients 'test_*.sh'
+fi
+
+if [ ${#failures[@]} -gt 0 ]; then
+	echo
+	echo "Failed (logs in $logs):"
+	printf '  %s\n' "${failures[@]}"
+fi
+[ "$ran" -gt 0 ] || echo "no test program found${filter:+ for \"$filter\"}"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ] && [ "$ran" -gt 0 ]

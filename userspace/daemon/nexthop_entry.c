@@ -2,7 +2,7 @@
 #include "daemon/nexthop_entry.h"
 
 #include <errno.h>
-#include <linux/if_arp.h>
+#include <net/if_arp.h>
 #include <linux/neighbour.h>
 #include <stdlib.h>
 #include <string.h>

@@ -224,5 +224,5 @@ if [ ${#failures[@]} -gt 0 ]; then
 	printf '  %s\n' "${failures[@]}"
 fi
 [ "$ran" -gt 0 ] || echo "no test program found${filter:+ for \"$filter\"}"
-echo "$passed passed, $failed failed, $skipped skipped"
+echo "$passed passed, $failed failed, $skipped skipped" | tee "$logs/summary"
 [ "$failed" = 0 ] && [ "$ran" -gt 0 ]

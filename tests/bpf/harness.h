@@ -31,7 +31,7 @@
 #define RIG_OTHER	 2 /* any interface that is not the one packets come in on */
 #define RIG_TXPORT	 3
 #define RIG_SESSIONS	 16
-#define RIG_FLOWS	 64
+#define RIG_FLOWS	 128
 #define RIG_NEXTHOPS	 16
 #define RIG_MTU		 1500
 #define RIG_NO_REASON	 (-1)

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+#include "ctl/cli.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "ctl/report.h"
+
+int pc_cli_match(const char *const *words, size_t n, const char *text)
+{
+	size_t len = strlen(text);
+	int found = PC_ERR_NOT_FOUND;
+
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(words[i], text) == 0)
+			return (int)i;
+		if (len && strncmp(words[i], text, len) == 0)
+			found = found == PC_ERR_NOT_FOUND ? (int)i : PC_ERR_UNKNOWN;
+	}
+	return found;
+}
+
+bool pc_cli_no_daemon(int rc)
+{
+	return rc == -ENOENT || rc == -ECONNREFUSED || rc == -ENOTDIR;
+}
+
+const char *pc_cli_call_error(int rc, const char *socket_path, char *buf, size_t size)
+{
+	if (pc_cli_no_daemon(rc))
+		snprintf(buf, size, "no pcd answers on %s", socket_path);
+	else if (rc == -ETIMEDOUT)
+		snprintf(buf, size, "pcd did not answer in time on %s", socket_path);
+	else if (rc == PC_ERR_MALFORMED)
+		snprintf(buf, size, "what answers on %s does not speak pcd's protocol",
+			 socket_path);
+	else
+		snprintf(buf, size, "%s: %s", socket_path, pc_strerror(rc));
+	return buf;
+}
+
+void pc_cli_error(const char *program, bool json, const char *text)
+{
+	size_t size = 4 * strlen(text) + 1;
+	_cleanup_free_ char *line = malloc(size);
+	json_t *object;
+
+	if (!line)
+		return;
+	pc_report_escape(text, line, size);
+	if (!json) {
+		fprintf(stderr, "%s: %s\n", program, line);
+		return;
+	}
+	object = json_pack("{s:s}", "error", line);
+	if (object) {
+		json_dumpf(object, stderr, 0);
+		fputc('\n', stderr);
+	}
+	json_decref(object);
+}
+
+void pc_cli_print_json(const json_t *object, bool compact)
+{
+	json_dumpf(object, stdout, compact ? JSON_COMPACT : JSON_INDENT(2));
+	putchar('\n');
+}

@@ -172,7 +172,7 @@ $(B)/bin/pcd: $(B)/obj/userspace/daemon/main.o $(LIBS_A)
 
 TOOL_LIBS := $(foreach d,userspace/ctl userspace/account userspace/store userspace/dp userspace/base,$(call lib,$(d)))
 .SECONDEXPANSION:
-$(B)/bin/pcstat $(B)/bin/pcctl: $(B)/bin/%: $$(patsubst %.c,$(B)/obj/%.o,$$(wildcard tools/$$*/*.c)) $(TOOL_LIBS)
+$(B)/bin/pcstat $(B)/bin/pcctl: $(B)/bin/%: $$(addprefix $(B)/obj/,$$(subst .c,.o,$$(wildcard tools/$$*/*.c))) $(TOOL_LIBS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(TOOL_LIBS) -Wl,--end-group \

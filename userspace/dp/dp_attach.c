@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/if_ether.h>
 #include <linux/if_link.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/udp.h>
@@ -179,19 +180,24 @@ static int create_link(struct pc_dp *dp, uint32_t ifindex, enum pc_dp_mode mode,
 	LIBBPF_OPTS(bpf_link_create_opts, opts,
 		    .flags = mode == PC_DP_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
 	int fd = bpf_link_create(dp->prog_fd, (int)ifindex, BPF_XDP, &opts);
+	char name[IF_NAMESIZE];
+	int err = fd < 0 ? errno : 0;
 
-	if (fd >= 0) {
+	if (!err) {
 		*ret_fd = fd;
 		return 0;
 	}
-	switch (errno) {
+	/* -EINVAL stands for several things. */
+	if (!if_indextoname(ifindex, name))
+		return -ENODEV;
+	switch (err) {
 	case EEXIST: /* a program in the other mode */
 		return -EBUSY;
 	case EINVAL: /* drivers refuse an MTU or an offload with one of these */
 	case ERANGE:
-		return mode == PC_DP_NATIVE ? -EOPNOTSUPP : -errno;
+		return mode == PC_DP_NATIVE ? -EOPNOTSUPP : -err;
 	default:
-		return -errno;
+		return -err;
 	}
 }
 

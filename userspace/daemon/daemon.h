@@ -58,6 +58,8 @@ struct pc_daemon {
 	int lock_fd;
 	uint64_t own_addresses; /* hash of the host's addresses that the policy knows */
 	struct ev_timer heartbeat_timer, fold_timer, turn_timer, minute_timer;
+	struct ev_prepare on_prepare;
+	uint64_t turn_deadline; /* that turn_timer is set to */
 	struct ev_signal on_term, on_int, on_hup;
 };
 

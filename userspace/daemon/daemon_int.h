@@ -5,7 +5,8 @@
  * daemon.c          start, stop, timers, signals
  * daemon_state.c    state directory, lock, identity, store and what is kept in it
  * daemon_plane.c    data plane: open, take over, attach, retire
- * daemon_turn.c     the TURN machine: policy, configuration, restored sessions, reload, drain
+ * daemon_turn.c     the TURN machine: policy, configuration, restored sessions, drain
+ * reload.c          a new configuration while the daemon runs
  */
 #ifndef PC_DAEMON_INT_H
 #define PC_DAEMON_INT_H
@@ -30,12 +31,16 @@ bool pc_daemon_store_usable(const struct pc_daemon *d);
 /* Keeps store_error; logs the first failure (and then at most one a minute) and the recovery. */
 void pc_daemon_store_result(struct pc_daemon *d, int result, const char *doing);
 
+/* Writes a little: whether the store takes it. */
+int pc_state_probe(struct pc_daemon *d);
+
 /* --- daemon_plane.c --- */
 int pc_plane_open(struct pc_daemon *d); /* dp and usage */
 void pc_plane_attach(struct pc_daemon *d);
 void pc_plane_follow(struct pc_daemon *d); /* interfaces that come and go */
-/* Takes the program off the interfaces; @all: and the maps with every flow. */
-void pc_plane_close(struct pc_daemon *d, bool detach, bool all);
+void pc_plane_detach(struct pc_daemon *d); /* takes the program off the interfaces */
+/* @teardown: removes the maps with every flow too. */
+void pc_plane_close(struct pc_daemon *d, bool teardown);
 int pc_plane_fold(struct pc_daemon *d);
 
 /* --- daemon_turn.c --- */

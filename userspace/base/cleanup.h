@@ -34,28 +34,28 @@ static inline void pc_cleanup_file(FILE **f)
 #define _cleanup_file_	PC_CLEANUP(pc_cleanup_file)
 
 /* Defines pc_cleanup_NAME(type **) that calls fn(type *) when not NULL. */
-#define PC_DEFINE_CLEANUP(name, type, fn)                                                          \
-	static inline void pc_cleanup_##name(type **p)                                             \
-	{                                                                                          \
-		if (*p)                                                                            \
-			fn(*p);                                                                    \
+#define PC_DEFINE_CLEANUP(name, type, fn)              \
+	static inline void pc_cleanup_##name(type **p) \
+	{                                              \
+		if (*p)                                \
+			fn(*p);                        \
 	}
 
-#define TAKE_PTR(p)                                                                                \
-	({                                                                                         \
-		__typeof__(p) _taken = (p);                                                        \
-		(p) = NULL;                                                                        \
-		_taken;                                                                            \
+#define TAKE_PTR(p)                         \
+	({                                  \
+		__typeof__(p) _taken = (p); \
+		(p) = NULL;                 \
+		_taken;                     \
 	})
 
-#define TAKE_FD(fd)                                                                                \
-	({                                                                                         \
-		int _taken = (fd);                                                                 \
-		(fd) = -1;                                                                         \
-		_taken;                                                                            \
+#define TAKE_FD(fd)                \
+	({                         \
+		int _taken = (fd); \
+		(fd) = -1;         \
+		_taken;            \
 	})
 
-#define PC_ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define PC_ARRAY_SIZE(a)		   (sizeof(a) / sizeof((a)[0]))
 
 #define pc_container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 

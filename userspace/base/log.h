@@ -23,7 +23,7 @@ void pc_log(enum pc_log_level level, const char *fmt, ...) __attribute__((format
 #define pc_info(...)	pc_log(PC_LOG_INFO, __VA_ARGS__)
 #define pc_debug(...)	pc_log(PC_LOG_DEBUG, __VA_ARGS__)
 
-/* Allows @burst lines per @interval_ns; the first line after a pause tells how many were left out. */
+/* Allows @burst lines per @interval_ns; the first line after tells how many were left out. */
 struct pc_log_limit {
 	uint64_t interval_ns;
 	uint32_t burst;
@@ -31,7 +31,10 @@ struct pc_log_limit {
 	uint32_t used;
 	uint32_t suppressed;
 };
-#define PC_LOG_LIMIT_INIT(per_second) { .interval_ns = 1000000000ull, .burst = (per_second) }
+#define PC_LOG_LIMIT_INIT(per_second)                               \
+	{                                                           \
+		.interval_ns = 1000000000ull, .burst = (per_second) \
+	}
 void pc_log_limited(struct pc_log_limit *limit, uint64_t now, enum pc_log_level level,
 		    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 

@@ -13,7 +13,7 @@
 struct pc_timer {
 	struct pc_timer *next;
 	struct pc_timer **pprev; /* NULL when not armed */
-	uint64_t deadline_ns; /* of a time already past: the next tick */
+	uint64_t deadline_ns;	 /* of a time already past: the next tick */
 	void (*fn)(struct pc_timer *timer, uint64_t now);
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The digests that STUN asks for, over scattered input: HMAC-SHA1 and MD5 from libcrypto, SHA-256
- * from libsodium. Internal to this folder.
+ * The digests that STUN asks for, over scattered input: HMAC and MD5 from libcrypto, SHA-256 from
+ * libsodium. Internal to this folder.
  */
 #ifndef PC_RELAY_DIGEST_H
 #define PC_RELAY_DIGEST_H
@@ -29,7 +29,7 @@ void pc_digest_sha256(const struct pc_digest_part *parts, size_t n,
 		      uint8_t ret[static PC_DIGEST_SHA256_LEN]);
 bool pc_digest_hmac_sha1(const void *key, size_t key_len, const struct pc_digest_part *parts,
 			 size_t n, uint8_t ret[static PC_DIGEST_SHA1_LEN]);
-void pc_digest_hmac_sha256(const void *key, size_t key_len, const struct pc_digest_part *parts,
+bool pc_digest_hmac_sha256(const void *key, size_t key_len, const struct pc_digest_part *parts,
 			   size_t n, uint8_t ret[static PC_DIGEST_SHA256_LEN]);
 
 #endif

@@ -277,7 +277,8 @@ int pc_stun_check_integrity256(const struct pc_stun_msg *msg, const void *key, s
 	if (!covered(msg, msg->integrity256_off, &a, header, parts) || a.len < SHA256_MIN_LEN ||
 	    a.len > SHA256_ATTR_LEN || a.len & 3)
 		return PC_ERR_MALFORMED;
-	pc_digest_hmac_sha256(key, key_len, parts, 2, mac);
+	if (!pc_digest_hmac_sha256(key, key_len, parts, 2, mac))
+		return PC_ERR_AUTH;
 	return sodium_memcmp(mac, a.value, a.len) ? PC_ERR_AUTH : 0;
 }
 
@@ -416,8 +417,10 @@ void pc_stun_put_integrity256(struct pc_stun_writer *sw, const void *key, size_t
 
 	if (!begin_integrity(sw, sizeof(mac), &part))
 		return;
-	pc_digest_hmac_sha256(key, key_len, &part, 1, mac);
-	pc_stun_put(sw, PC_ATTR_MESSAGE_INTEGRITY_SHA256, mac, sizeof(mac));
+	if (!pc_digest_hmac_sha256(key, key_len, &part, 1, mac))
+		sw->w.failed = true;
+	else
+		pc_stun_put(sw, PC_ATTR_MESSAGE_INTEGRITY_SHA256, mac, sizeof(mac));
 }
 
 void pc_stun_put_fingerprint(struct pc_stun_writer *sw)

@@ -111,13 +111,19 @@ int pc_dp_fail_step(struct pc_dp *dp, int err, const char *step, const char *det
 		return pc_dp_fail(dp, err, "this kernel is built without BPF (CONFIG_BPF_SYSCALL)");
 	case -ENODEV:
 		return pc_dp_fail(dp, err, "this kernel has no bpf file system to %s", step);
-	case -ENOMEM:
+	case PC_ERR_NOT_FOUND:
 		return pc_dp_fail(dp, err,
-				  "not enough memory to %s for %u sessions: lower max-sessions",
-				  step, dp->max_sessions);
+				  "cannot %s: the object has not the maps, program and "
+				  "constants of this build",
+				  step);
+	case -ENOMEM:
+	case -E2BIG:
+		if (err == -E2BIG && captured_log)
+			break;
+		return pc_dp_fail(dp, err, "cannot %s for %u sessions (%s): lower max-sessions",
+				  step, dp->max_sessions, pc_strerror(err));
 	case -EINVAL:
 	case -ENOTSUP:
-	case -E2BIG:
 		break;
 	default:
 		return pc_dp_fail(dp, err, "cannot %s: %s%s%s", step, pc_strerror(err), sep,

@@ -1,0 +1,666 @@
+/* SPDX-License-Identifier: MIT */
+/* The data plane library on the real kernel: open, adopt, replace, flows, next hops, counters. */
+#include <cap-ng.h>
+
+#include "dp_env.h"
+
+static struct pc_addr addr(uint8_t last, uint16_t port)
+{
+	return (struct pc_addr){ .ip = pc_ip4(198, 51, 100, last), .port = port };
+}
+
+static struct pc_dp_flow make_flow(uint16_t client_port)
+{
+	return (struct pc_dp_flow){
+		.slot = 5,
+		.channel = 0x4001,
+		.client = addr(1, client_port),
+		.server = addr(2, ENV_PORT),
+		.relayed = addr(2, 50001),
+		.peer = addr(3, client_port),
+		.expires_ns = 12345678,
+		.nexthop_client = 7,
+		.nexthop_peer = 8,
+	};
+}
+
+/* What the program would have counted, as values of every CPU. */
+static void count_in_kernel(uint32_t slot, uint64_t value)
+{
+	_cleanup_close_ int fd = env_pin(PC_MAP_COUNT);
+	int cpus = libbpf_num_possible_cpus();
+	_cleanup_free_ struct pc_count *counts = NULL;
+
+	counts = calloc((size_t)cpus, sizeof(*counts));
+	assert_non_null(counts);
+	for (int i = 0; i < cpus; i++) {
+		counts[i].up.packets = value + (uint64_t)i;
+		counts[i].drops_credit = 1;
+	}
+	assert_int_equal(bpf_map_update_elem(fd, &slot, counts, BPF_ANY), 0);
+}
+
+static uint64_t counted(uint64_t value)
+{
+	uint64_t cpus = (uint64_t)libbpf_num_possible_cpus();
+
+	return cpus * value + cpus * (cpus - 1) / 2;
+}
+
+static void test_fresh(void **state)
+{
+	struct pc_dp *dp = env_open();
+	struct pc_dp_status status;
+	uint64_t reasons[PC_REASON_COUNT];
+	struct pc_count counts[ENV_SESSIONS];
+	uint32_t used, size;
+	struct stat st;
+
+	pc_dp_get_status(dp, &status);
+	assert_true(status.kernel && !status.adopted && status.user_counters_new);
+	assert_int_equal(status.kernel_error, 0);
+	assert_true(status.generation > 0);
+	assert_int_equal(pc_dp_max_sessions(dp), ENV_SESSIONS);
+	assert_int_equal(pc_dp_flow_usage(dp, &used, &size), 0);
+	assert_int_equal(used, 0);
+	assert_int_equal(size, 4 * ENV_SESSIONS);
+	assert_int_equal(pc_dp_count_kernel(dp, 0, ENV_SESSIONS, counts), 0);
+	assert_int_equal(counts[ENV_SESSIONS - 1].up.packets, 0);
+	assert_int_equal(pc_dp_reasons_kernel(dp, reasons), 0);
+	assert_int_equal(reasons[PC_REASON_TX], 0);
+	assert_int_equal(stat(ENV_BPFFS, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0700);
+	pc_dp_close(dp);
+}
+
+static void test_adopt(void **state)
+{
+	struct pc_dp_flow flow = make_flow(1000);
+	struct pc_dp *dp = env_open();
+	struct pc_dp_status first, again;
+	struct pc_count count;
+	uint32_t used, size, prog = env_prog_id();
+
+	pc_dp_get_status(dp, &first);
+	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
+	pc_dp_count_user(dp)[5].up.packets = 77;
+	pc_dp_reasons_user(dp)[PC_REASON_DROP_QUOTA] = 78;
+	count_in_kernel(5, 100);
+	pc_dp_close(dp);
+
+	dp = env_open();
+	pc_dp_get_status(dp, &again);
+	assert_true(again.kernel && again.adopted && !again.user_counters_new);
+	assert_true(again.generation == first.generation);
+	assert_int_equal(env_prog_id(), prog);
+	assert_int_equal(pc_dp_flow_usage(dp, &used, &size), 0);
+	assert_int_equal(used, 2);
+	assert_int_equal(pc_dp_count_kernel(dp, 5, 1, &count), 0);
+	assert_int_equal(count.up.packets, counted(100));
+	assert_int_equal(pc_dp_count_user(dp)[5].up.packets, 77);
+	assert_int_equal(pc_dp_reasons_user(dp)[PC_REASON_DROP_QUOTA], 78);
+	pc_dp_close(dp);
+}
+
+/* Verdict on a control packet to @port while the daemon is away: dropped on a port that is ours. */
+static uint32_t verdict(uint16_t port)
+{
+	_cleanup_close_ int fd = env_pin(PC_PROG_RELAY);
+	uint8_t frame[62] = { [12] = 8,
+			      [14] = 0x45,
+			      [17] = 48,
+			      [22] = 64,
+			      [23] = 17,
+			      [26] = 1,
+			      [30] = 2,
+			      [35] = 9,
+			      [36] = (uint8_t)(port >> 8),
+			      [37] = (uint8_t)port,
+			      [39] = 28 };
+	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame, .data_size_in = sizeof(frame));
+
+	assert_int_equal(bpf_prog_test_run_opts(fd, &run), 0);
+	return run.retval;
+}
+
+static void test_replace(void **state)
+{
+	struct pc_dp_config config = env_config();
+	struct pc_dp_flow flow = make_flow(1000);
+	struct pc_dp *dp = env_open();
+	struct pc_dp_status status;
+	struct pc_count count;
+	uint32_t prog, map, used, size;
+
+	env_attach(dp, env.inside, PC_DP_NATIVE);
+	env_attach(dp, env.outside, PC_DP_GENERIC);
+	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
+	count_in_kernel(5, 100);
+	prog = env_prog_id();
+	map = env_map_id(PC_MAP_FLOW4);
+	pc_dp_heartbeat(dp, 1);
+	assert_int_equal(verdict(ENV_PORT), XDP_DROP);
+	assert_int_equal(verdict(5349), XDP_PASS);
+	pc_dp_close(dp);
+
+	config.service_ports[0] = 5349;
+	config.relay_low = 40000;
+	dp = env_open_with(&config);
+	pc_dp_get_status(dp, &status);
+	assert_true(status.adopted);
+	assert_int_not_equal(env_prog_id(), prog);
+	assert_int_equal(env_prog_on(env.inside), env_prog_id());
+	assert_int_equal(env_prog_on(env.outside), env_prog_id());
+	assert_int_equal(pc_dp_links(dp, NULL, 0), 2);
+	assert_int_equal(env_map_id(PC_MAP_FLOW4), map);
+	assert_int_equal(pc_dp_flow_usage(dp, &used, &size), 0);
+	assert_int_equal(used, 2);
+	assert_int_equal(pc_dp_count_kernel(dp, 5, 1, &count), 0);
+	assert_int_equal(count.up.packets, counted(100));
+	/* The new program runs on the old maps: it sees the heartbeat written through this handle.
+	 */
+	pc_dp_heartbeat(dp, 1);
+	assert_int_equal(verdict(5349), XDP_DROP);
+	assert_int_equal(verdict(ENV_PORT), XDP_PASS);
+	prog = env_prog_id();
+	pc_dp_close(dp);
+
+	/* The same once more is not a replacement. */
+	dp = env_open_with(&config);
+	assert_int_equal(env_prog_id(), prog);
+	pc_dp_close(dp);
+}
+
+static void expect_refused(const struct pc_dp_config *config, int err, const char *words)
+{
+	struct pc_dp_status status;
+	struct pc_dp_flow flow = make_flow(1);
+	struct pc_dp_link link;
+	struct pc_count count;
+	struct pc_dp *dp;
+
+	assert_int_equal(pc_dp_open(config, &dp), 0);
+	pc_dp_get_status(dp, &status);
+	assert_false(status.kernel);
+	assert_int_equal(status.kernel_error, err);
+	if (!strstr(status.reason, words) || strchr(status.reason, '\n'))
+		fail_msg("reason: %s", status.reason);
+	/* The other half works. */
+	pc_dp_count_user(dp)[config->max_sessions - 1].up.packets = 1;
+	assert_int_equal(pc_dp_count_kernel(dp, 0, 1, &count), 0);
+	assert_int_equal(pc_dp_flow_set(dp, &flow), PC_ERR_STATE);
+	assert_int_equal(pc_dp_attach(dp, env.inside, PC_DP_NATIVE, 1, &link), PC_ERR_STATE);
+	assert_int_equal(pc_dp_selftest(dp), PC_ERR_STATE);
+	pc_dp_heartbeat(dp, 42);
+	pc_dp_close(dp);
+}
+
+static void test_other_size(void **state)
+{
+	struct pc_dp_config config = env_config();
+	struct pc_dp *dp = env_open();
+	uint32_t prog = env_prog_id();
+
+	env_attach(dp, env.inside, PC_DP_NATIVE);
+	pc_dp_close(dp);
+	config.max_sessions = 2 * ENV_SESSIONS;
+	config.service_ports[0] = 1;
+	expect_refused(&config, PC_ERR_VERSION, "max-sessions = 64, not 128");
+	assert_int_equal(env_prog_on(env.inside), prog);
+	assert_int_equal(env_prog_id(), prog);
+	/* What is attached must not take this daemon for dead: user space gets its packets. */
+	assert_true(env_ctl().heartbeat_ns == 42);
+}
+
+static void test_other_layout(void **state)
+{
+	struct pc_dp_config config = env_config();
+	struct pc_dp *dp = env_open();
+	_cleanup_close_ int fd = env_pin(PC_MAP_META);
+	uint32_t zero = 0;
+	struct pc_meta meta;
+
+	env_attach(dp, env.inside, PC_DP_NATIVE);
+	pc_dp_close(dp);
+	assert_int_equal(bpf_map_lookup_elem(fd, &zero, &meta), 0);
+	meta.abi_version = 9;
+	assert_int_equal(bpf_map_update_elem(fd, &zero, &meta, BPF_ANY), 0);
+	expect_refused(&config, PC_ERR_VERSION, "layout 9, this build has 1: run 'pcctl shutdown'");
+
+	/* A layout that carries another version in its names. */
+	assert_int_equal(rename(ENV_BPFFS "/pc1_meta", ENV_BPFFS "/pc2_meta"), 0);
+	expect_refused(&config, PC_ERR_VERSION, "layout 2, this build has 1: run 'pcctl shutdown'");
+	assert_int_not_equal(env_prog_on(env.inside), 0);
+	assert_int_equal(pc_dp_teardown(ENV_BPFFS, false), 1);
+	assert_int_equal(env_prog_on(env.inside), 0);
+	assert_int_equal(access(ENV_BPFFS, F_OK), -1);
+}
+
+static void test_interrupted_start(void **state)
+{
+	struct pc_dp *dp = env_open();
+	struct pc_dp_status status;
+
+	pc_dp_close(dp);
+	assert_int_equal(unlink(ENV_BPFFS "/pc1_meta"), 0);
+	assert_int_equal(unlink(ENV_BPFFS "/pc1_count"), 0);
+	dp = env_open();
+	pc_dp_get_status(dp, &status);
+	assert_false(status.adopted);
+	pc_dp_close(dp);
+
+	/* The pin of the program lost, the rest there: loaded again over the old maps. */
+	assert_int_equal(unlink(ENV_BPFFS "/pc1_relay"), 0);
+	dp = env_open();
+	pc_dp_get_status(dp, &status);
+	assert_true(status.adopted);
+	assert_true(env_prog_id() > 0);
+	pc_dp_close(dp);
+}
+
+static void test_bad_object(void **state)
+{
+	struct pc_dp_config config = env_config();
+	_cleanup_file_ FILE *file = fopen("/tmp/broken.o", "w");
+
+	assert_non_null(file);
+	fputs("not an object file, whatever its name says", file);
+	fflush(file);
+	config.object = "/tmp/none.o";
+	expect_refused(&config, -ENOENT, "cannot read /tmp/none.o: No such file");
+	config.object = "/tmp/broken.o";
+	expect_refused(&config, -LIBBPF_ERRNO__FORMAT, "cannot load the program");
+	config.object = NULL;
+	mkdir("/tmp/other", 0755);
+	mkdir("/tmp/other/full", 0755);
+	config.bpffs = "/tmp/other/pcd";
+	expect_refused(&config, -ENOTEMPTY, "/tmp/other/pcd is not in a bpf file system");
+}
+
+static void no_rights(void)
+{
+	struct pc_dp_config config = env_config();
+	struct pc_dp_status status;
+	struct pc_dp *dp;
+
+	capng_clear(CAPNG_SELECT_BOTH);
+	/* Files are still writable: only the kernel says no. */
+	capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_DAC_OVERRIDE);
+	if (capng_apply(CAPNG_SELECT_BOTH) || pc_dp_open(&config, &dp))
+		_exit(1);
+	pc_dp_get_status(dp, &status);
+	pc_dp_count_user(dp)[0].up.packets = 1;
+	if (status.kernel || status.kernel_error != -EPERM ||
+	    !strstr(status.reason, "no rights to ") || !strstr(status.reason, "CAP_BPF"))
+		_exit(2);
+	pc_dp_close(dp);
+}
+
+static void test_no_rights(void **state)
+{
+	struct pc_dp *dp;
+
+	/* No bpffs yet: mounting is refused. */
+	env_in_killed_child(no_rights);
+	/* A bpffs, but no right to load. */
+	dp = env_open();
+	pc_dp_close(dp);
+	pc_dp_teardown(ENV_BPFFS, false);
+	env_in_killed_child(no_rights);
+}
+
+static void test_flow_entries(void **state)
+{
+	struct pc_dp_flow flow = make_flow(1000);
+	struct pc_dp *dp = env_open();
+	_cleanup_close_ int fd = env_pin(PC_MAP_FLOW4);
+	struct pc_flow4_key up_key = {
+		.saddr = htonl(0xc6336401),
+		.daddr = htonl(0xc6336402),
+		.sport = htons(1000),
+		.dport = htons(ENV_PORT),
+		.channel = htons(0x4001),
+	};
+	struct pc_flow4_key down_key = {
+		.saddr = htonl(0xc6336403),
+		.daddr = htonl(0xc6336402),
+		.sport = htons(1000),
+		.dport = htons(50001),
+	};
+	struct pc_flow4 up, down;
+	uint32_t used, size;
+
+	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
+	assert_int_equal(bpf_map_lookup_elem(fd, &up_key, &up), 0);
+	assert_int_equal(bpf_map_lookup_elem(fd, &down_key, &down), 0);
+	assert_int_equal(up.saddr, htonl(0xc6336402));
+	assert_int_equal(up.daddr, htonl(0xc6336403));
+	assert_int_equal(up.sport, htons(50001));
+	assert_int_equal(up.dport, htons(1000));
+	assert_int_equal(up.channel, 0);
+	assert_int_equal(up.flags, PC_FLOW_UP);
+	assert_int_equal(up.nexthop, 8);
+	assert_int_equal(up.slot, 5);
+	assert_int_equal(up.expires_ns, 12345678);
+	assert_int_equal(down.saddr, htonl(0xc6336402));
+	assert_int_equal(down.daddr, htonl(0xc6336401));
+	assert_int_equal(down.sport, htons(ENV_PORT));
+	assert_int_equal(down.dport, htons(1000));
+	assert_int_equal(down.channel, htons(0x4001));
+	assert_int_equal(down.flags, 0);
+	assert_int_equal(down.nexthop, 7);
+
+	/* Replaced whole, not added. */
+	flow.expires_ns++;
+	flow.hairpin = true;
+	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
+	assert_int_equal(bpf_map_lookup_elem(fd, &up_key, &up), 0);
+	assert_int_equal(up.flags, PC_FLOW_UP | PC_FLOW_HAIRPIN);
+	assert_int_equal(up.expires_ns, 12345679);
+	assert_int_equal(pc_dp_flow_usage(dp, &used, &size), 0);
+	assert_int_equal(used, 2);
+
+	assert_int_equal(pc_dp_flow_del(dp, &flow), 0);
+	assert_int_equal(pc_dp_flow_del(dp, &flow), 0);
+	assert_int_equal(bpf_map_lookup_elem(fd, &up_key, &up), -ENOENT);
+	assert_int_equal(bpf_map_lookup_elem(fd, &down_key, &down), -ENOENT);
+	assert_int_equal(pc_dp_flow_usage(dp, &used, &size), 0);
+	assert_int_equal(used, 0);
+
+	flow.slot = ENV_SESSIONS;
+	assert_int_equal(pc_dp_flow_set(dp, &flow), PC_ERR_RANGE);
+	flow.slot = 0;
+	flow.peer.ip.family = 6;
+	assert_int_equal(pc_dp_flow_set(dp, &flow), PC_ERR_UNSUPPORTED);
+	pc_dp_close(dp);
+}
+
+static void test_flow_full(void **state)
+{
+	struct pc_dp_config config = env_config();
+	struct pc_dp_flow flow, extra = make_flow(9999);
+	uint32_t used, size;
+	struct pc_dp *dp;
+	_cleanup_close_ int fd = -1;
+	/* One entry of somebody else leaves room for half a binding at the end. */
+	struct pc_flow4_key key = { .sport = 1 };
+	struct pc_flow4 value = { 0 };
+
+	config.max_sessions = 16;
+	dp = env_open_with(&config);
+	pc_dp_close(dp);
+	fd = env_pin(PC_MAP_FLOW4);
+	assert_int_equal(bpf_map_update_elem(fd, &key, &value, BPF_ANY), 0);
+	dp = env_open_with(&config);
+	for (uint16_t port = 1; port <= 31; port++) {
+		flow = make_flow(port);
+		assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
+	}
+	assert_int_equal(pc_dp_flow_set(dp, &extra), PC_ERR_FULL);
+	assert_int_equal(pc_dp_flow_usage(dp, &used, &size), 0);
+	assert_int_equal(size, 64);
+	assert_int_equal(used, 63);
+	/* What is there can still be changed. */
+	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
+	assert_int_equal(pc_dp_flow_del(dp, &flow), 0);
+	assert_int_equal(pc_dp_flow_set(dp, &extra), 0);
+	pc_dp_close(dp);
+}
+
+static bool keep_even(void *arg, const struct pc_flow4_key *key, const struct pc_flow4 *flow)
+{
+	(*(int *)arg)++;
+	return flow->slot % 2 == 0;
+}
+
+static void test_sweep(void **state)
+{
+	struct pc_dp_config config = env_config();
+	struct pc_dp_flow flow;
+	uint32_t used, size;
+	struct pc_dp *dp;
+	int seen = 0;
+
+	config.max_sessions = 4096;
+	dp = env_open_with(&config);
+	for (uint16_t i = 0; i < 4000; i++) {
+		flow = make_flow((uint16_t)(i + 1));
+		flow.slot = i;
+		assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
+	}
+	assert_int_equal(pc_dp_flow_sweep(dp, keep_even, &seen), 4000);
+	assert_int_equal(seen, 8000);
+	assert_int_equal(pc_dp_flow_usage(dp, &used, &size), 0);
+	assert_int_equal(used, 4000);
+	assert_int_equal(pc_dp_flow_sweep(dp, keep_even, &seen), 0);
+	assert_int_equal(seen, 12000);
+	pc_dp_close(dp);
+}
+
+static void test_counts(void **state)
+{
+	static const uint32_t slots[] = { 0, 1, 1023, 1024, 2047, 2048, 9998, 9999 };
+	struct pc_dp_config config = env_config();
+	_cleanup_free_ struct pc_count *all = NULL;
+	struct pc_count one[2];
+	struct pc_dp *dp;
+
+	config.max_sessions = 10000;
+	dp = env_open_with(&config);
+	for (size_t i = 0; i < PC_ARRAY_SIZE(slots); i++)
+		count_in_kernel(slots[i], 1000 + slots[i]);
+	all = calloc(config.max_sessions, sizeof(*all));
+	assert_int_equal(pc_dp_count_kernel(dp, 0, config.max_sessions, all), 0);
+	for (uint32_t slot = 0, i = 0; slot < config.max_sessions; slot++) {
+		bool set = i < PC_ARRAY_SIZE(slots) && slots[i] == slot;
+
+		assert_int_equal(all[slot].up.packets, set ? counted(1000 + slot) : 0);
+		assert_int_equal(all[slot].drops_credit, set ? libbpf_num_possible_cpus() : 0);
+		i += set;
+	}
+	assert_int_equal(pc_dp_count_kernel(dp, 9998, 2, one), 0);
+	assert_int_equal(one[0].up.packets, counted(10998));
+	assert_int_equal(one[1].up.packets, counted(10999));
+	assert_int_equal(pc_dp_count_kernel(dp, 1023, 1, one), 0);
+	assert_int_equal(one[0].up.packets, counted(2023));
+	assert_int_equal(pc_dp_count_kernel(dp, 9999, 2, one), PC_ERR_RANGE);
+	assert_int_equal(pc_dp_count_kernel(dp, 10001, 0, one), PC_ERR_RANGE);
+	assert_int_equal(pc_dp_count_kernel(dp, 10000, 0, one), 0);
+	pc_dp_close(dp);
+}
+
+static void test_reasons(void **state)
+{
+	struct pc_dp *dp = env_open();
+	uint64_t reasons[PC_REASON_COUNT];
+
+	pc_dp_heartbeat(dp, 1);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(verdict(ENV_PORT), XDP_DROP);
+	assert_int_equal(pc_dp_reasons_kernel(dp, reasons), 0);
+	assert_int_equal(reasons[PC_REASON_DROP_AWAY], 3);
+	assert_int_equal(reasons[PC_REASON_TX], 0);
+	assert_string_equal(pc_dp_reason_info(PC_REASON_DROP_AWAY)->name, "away");
+	pc_dp_close(dp);
+}
+
+static struct pc_nexthop read_nexthop(uint32_t index)
+{
+	_cleanup_close_ int fd = env_pin(PC_MAP_NEXTHOP);
+	struct pc_nexthop_slot slot;
+
+	assert_int_equal(bpf_map_lookup_elem(fd, &index, &slot), 0);
+	assert_true(slot.active < 2);
+	return slot.copy[slot.active];
+}
+
+/* Interface that packets with this next hop would be redirected to; 0: none. */
+static uint32_t redirect_to(uint32_t index)
+{
+	_cleanup_close_ int fd = env_pin(PC_MAP_TXPORT);
+	struct pc_nexthop nh = read_nexthop(index);
+	uint32_t ifindex;
+
+	return bpf_map_lookup_elem(fd, &nh.txport, &ifindex) ? 0 : ifindex;
+}
+
+static void test_nexthop(void **state)
+{
+	static const uint8_t l2[22] = { 6, 5,	 4, 3, 2,  1,	 1, 2,	  3,  4, 5,
+					6, 0x81, 0, 0, 10, 0x81, 0, 0x20, 20, 8, 0 };
+	struct pc_dp_nexthop nh = {
+		.ifindex = env.outside,
+		.mtu = 1400,
+		.src_mac = { 1, 2, 3, 4, 5, 6 },
+		.dst_mac = { 6, 5, 4, 3, 2, 1 },
+		.resolved = true,
+		.n_vlans = 2,
+		.vlan = { 10, 0x2014 },
+	};
+	struct pc_dp *dp = env_open();
+	struct pc_nexthop got;
+
+	assert_int_equal(pc_dp_nexthop_set(dp, 3, &nh), 0);
+	got = read_nexthop(3);
+	assert_int_equal(got.ifindex, env.outside);
+	assert_int_equal(got.mtu, 1400);
+	assert_int_equal(got.l2_len, 22);
+	assert_memory_equal(got.l2, l2, sizeof(l2));
+	nh.n_vlans = 0;
+	for (int i = 0; i < 5; i++) {
+		nh.mtu = (uint16_t)(1000 + i);
+		assert_int_equal(pc_dp_nexthop_set(dp, PC_MAX_NEXTHOPS - 1, &nh), 0);
+		got = read_nexthop(PC_MAX_NEXTHOPS - 1);
+		assert_int_equal(got.mtu, 1000 + i);
+		assert_int_equal(got.l2_len, 14);
+	}
+	nh.n_vlans = 3;
+	assert_int_equal(pc_dp_nexthop_set(dp, 3, &nh), PC_ERR_RANGE);
+	nh.n_vlans = 0;
+	assert_int_equal(pc_dp_nexthop_set(dp, PC_MAX_NEXTHOPS, &nh), PC_ERR_RANGE);
+	nh.resolved = false;
+	assert_int_equal(pc_dp_nexthop_set(dp, 3, &nh), 0);
+	assert_int_equal(read_nexthop(3).ifindex, 0);
+	nh.resolved = true;
+	nh.ifindex = 99999;
+	assert_int_equal(pc_dp_nexthop_set(dp, 3, &nh), -ENODEV);
+	assert_int_equal(read_nexthop(3).ifindex, 0);
+	pc_dp_close(dp);
+}
+
+static void test_txports(void **state)
+{
+	struct pc_dp_nexthop nh = { .mtu = 1500, .resolved = true };
+	struct pc_dp *dp = env_open();
+	struct pc_dp_link link;
+
+	nh.ifindex = env.inside;
+	assert_int_equal(pc_dp_nexthop_set(dp, 1, &nh), 0);
+	nh.ifindex = env.outside;
+	assert_int_equal(pc_dp_nexthop_set(dp, 2, &nh), 0);
+	env_attach(dp, env.inside, PC_DP_GENERIC);
+	/* Generic mode redirects to any interface. */
+	assert_int_equal(redirect_to(1), env.inside);
+	assert_int_equal(redirect_to(2), env.outside);
+	assert_int_equal(pc_dp_detach(dp, env.inside), 0);
+
+	/* Native mode only to those that have the program, for good, in native mode too. */
+	env_attach(dp, env.inside, PC_DP_NATIVE);
+	assert_int_equal(redirect_to(1), env.inside);
+	assert_int_equal(redirect_to(2), 0);
+	assert_int_equal(read_nexthop(2).ifindex, env.outside);
+	assert_int_equal(pc_dp_attach(dp, env.outside, PC_DP_NATIVE, UINT64_MAX, &link), 0);
+	assert_int_equal(redirect_to(2), 0);
+	assert_int_equal(pc_dp_confirm(dp, env.outside), 0);
+	assert_int_equal(redirect_to(2), env.outside);
+	pc_dp_close(dp);
+	dp = env_open();
+	assert_int_equal(redirect_to(1), env.inside);
+	assert_int_equal(redirect_to(2), env.outside);
+	assert_int_equal(pc_dp_detach(dp, env.outside), 0);
+	assert_int_equal(redirect_to(2), 0);
+	pc_dp_close(dp);
+}
+
+static void test_readonly(void **state)
+{
+	struct pc_dp_flow flow = make_flow(1);
+	struct pc_dp_status status;
+	struct pc_dp *dp, *view;
+	struct pc_count count;
+	uint32_t used, size;
+
+	assert_int_equal(pc_dp_open_readonly(ENV_BPFFS, ENV_STATE, &view), 0);
+	pc_dp_get_status(view, &status);
+	assert_false(status.kernel);
+	assert_int_equal(status.kernel_error, -ENOENT);
+	assert_int_equal(pc_dp_max_sessions(view), 0);
+	pc_dp_close(view);
+
+	/* Beside a daemon, and after it. */
+	dp = env_open();
+	env_attach(dp, env.inside, PC_DP_NATIVE);
+	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
+	count_in_kernel(6, 10);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(pc_dp_open_readonly(ENV_BPFFS, ENV_STATE, &view), 0);
+		if (dp) {
+			pc_dp_count_user(dp)[6].down.packets = 66;
+			pc_dp_close(dp);
+			dp = NULL;
+		}
+		pc_dp_get_status(view, &status);
+		assert_true(status.kernel && status.adopted);
+		assert_int_equal(pc_dp_max_sessions(view), ENV_SESSIONS);
+		assert_int_equal(pc_dp_count_user(view)[6].down.packets, 66);
+		assert_int_equal(pc_dp_count_kernel(view, 6, 1, &count), 0);
+		assert_int_equal(count.up.packets, counted(10));
+		assert_int_equal(pc_dp_flow_usage(view, &used, &size), 0);
+		assert_int_equal(used, 2);
+		assert_int_equal(pc_dp_links(view, NULL, 0), 1);
+		assert_int_equal(pc_dp_flow_del(view, &flow), PC_ERR_STATE);
+		pc_dp_close(view);
+	}
+	assert_int_not_equal(env_prog_on(env.inside), 0);
+}
+
+static void test_without_kernel(void **state)
+{
+	struct pc_dp_config config = env_config();
+
+	config.kernel = false;
+	config.bpffs = "/nowhere/at/all";
+	expect_refused(&config, 0, "");
+}
+
+static void test_million(void **state)
+{
+	struct pc_dp_config config = env_config();
+	struct pc_count count;
+	struct pc_dp *dp;
+
+	config.max_sessions = 1000000;
+	dp = env_open_with(&config);
+	assert_int_equal(pc_dp_count_kernel(dp, 999999, 1, &count), 0);
+	pc_dp_count_user(dp)[999999].up.packets = 1;
+	pc_dp_close(dp);
+}
+
+#define T(fn) cmocka_unit_test_setup_teardown(fn, env_fresh, env_clean)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_fresh),	    T(test_adopt),	    T(test_replace),
+		T(test_other_size), T(test_other_layout),   T(test_interrupted_start),
+		T(test_bad_object), T(test_no_rights),	    T(test_flow_entries),
+		T(test_flow_full),  T(test_sweep),	    T(test_counts),
+		T(test_reasons),    T(test_nexthop),	    T(test_txports),
+		T(test_readonly),   T(test_without_kernel), T(test_million),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	if (!env_enter())
+		return 0;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -10,9 +10,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/parse.h"
-
-#define DEFAULT_STATE_DIR "/var/lib/pcd"
-#define IDENTITY_FILE	  "identity.key"
+#include "tools/offline.h"
 
 struct path {
 	const char *dir;
@@ -21,8 +19,9 @@ struct path {
 
 static void fill_path(const struct invocation *in, struct path *ret_path)
 {
-	ret_path->dir = in->option[OPT_STATE_DIR] ? in->option[OPT_STATE_DIR] : DEFAULT_STATE_DIR;
-	snprintf(ret_path->file, sizeof(ret_path->file), "%s/%s", ret_path->dir, IDENTITY_FILE);
+	ret_path->dir =
+		in->option[OPT_STATE_DIR] ? in->option[OPT_STATE_DIR] : PC_DEFAULT_STATE_DIR;
+	snprintf(ret_path->file, sizeof(ret_path->file), "%s/%s", ret_path->dir, PC_IDENTITY_FILE);
 }
 
 static int show(const struct invocation *in, json_t *reply)

@@ -15,9 +15,10 @@
 #include "ctl/cli.h"
 #include "ctl/ctl.h"
 #include "dp/dp.h"
+#include "tools/offline.h"
 
-#define DEFAULT_BPFFS	"/sys/fs/bpf/pcd"
-#define STOP_TIMEOUT_NS (20 * PC_NS_PER_S)
+#define PC_DEFAULT_BPFFS "/sys/fs/bpf/pcd"
+#define STOP_TIMEOUT_NS	 (20 * PC_NS_PER_S)
 
 /* "3600", "90s", "30m", "12h", "7d" -> seconds. */
 static int parse_lifetime(const char *text, uint64_t *ret_seconds)
@@ -109,25 +110,6 @@ static const char *option_or(const struct invocation *in, enum option_id option,
 	return in->option[option] ? in->option[option] : text;
 }
 
-static int read_counts(void *ctx, enum pc_store_path path, uint32_t first, uint32_t n,
-		       struct pc_store_count *ret_counts)
-{
-	struct pc_dp_status status;
-	const struct pc_count *user = pc_dp_count_user(ctx);
-
-	_Static_assert(sizeof(struct pc_count) == sizeof(struct pc_store_count), "counters differ");
-	if (path == PC_STORE_USER) {
-		if (!user)
-			return PC_ERR_STATE;
-		memcpy(ret_counts, user + first, n * sizeof(*user));
-		return 0;
-	}
-	pc_dp_get_status(ctx, &status);
-	if (!status.kernel)
-		return PC_ERR_STATE;
-	return pc_dp_count_kernel(ctx, first, n, (struct pc_count *)ret_counts);
-}
-
 PC_DEFINE_CLEANUP(store, struct pc_store, pc_store_close)
 PC_DEFINE_CLEANUP(usage, struct pc_usage, pc_usage_free)
 PC_DEFINE_CLEANUP(dp, struct pc_dp, pc_dp_close)
@@ -135,22 +117,25 @@ PC_DEFINE_CLEANUP(dp, struct pc_dp, pc_dp_close)
 /* The last counts go into the totals before the maps that hold them go away. */
 static int fold_leftovers(const char *bpffs, const char *state_dir)
 {
-	static const bool no_reset[PC_STORE_PATHS] = { false, false };
 	PC_CLEANUP(pc_cleanup_store) struct pc_store *store = NULL;
 	PC_CLEANUP(pc_cleanup_usage) struct pc_usage *usage = NULL;
 	PC_CLEANUP(pc_cleanup_dp) struct pc_dp *dp = NULL;
+	bool reset[PC_STORE_PATHS];
 	char path[512];
 	struct stat st;
 	int rc;
 
-	snprintf(path, sizeof(path), "%s/pcd.db", state_dir);
+	snprintf(path, sizeof(path), "%s/%s", state_dir, PC_STORE_FILE);
 	if (stat(path, &st) < 0)
 		return errno == ENOENT ? 0 : -errno; /* nothing was ever counted for anybody */
 	rc = pc_dp_open_readonly(bpffs, state_dir, &dp);
-	if (rc == 0)
-		rc = pc_store_open(path, false, &store);
-	if (rc == 0)
-		rc = pc_usage_new(store, pc_dp_max_sessions(dp), read_counts, dp, no_reset, &usage);
+	if (rc < 0 || pc_dp_max_sessions(dp) == 0)
+		return rc; /* no counters are there */
+	rc = pc_store_open(path, false, &store);
+	if (rc < 0)
+		return rc;
+	pc_offline_resets(dp, store, reset);
+	rc = pc_usage_new(store, pc_dp_max_sessions(dp), pc_offline_read, dp, reset, &usage);
 	if (rc == 0)
 		rc = pc_usage_fold(usage, pc_clock_monotonic());
 	return rc;
@@ -158,7 +143,7 @@ static int fold_leftovers(const char *bpffs, const char *state_dir)
 
 static int teardown(const struct invocation *in, bool keep_maps)
 {
-	const char *bpffs = option_or(in, OPT_BPFFS, DEFAULT_BPFFS);
+	const char *bpffs = option_or(in, OPT_BPFFS, PC_DEFAULT_BPFFS);
 	int n = pc_dp_teardown(bpffs, keep_maps);
 
 	if (n < 0)
@@ -202,8 +187,8 @@ int run_shutdown(const struct invocation *in)
 		json_decref(reply);
 		return status;
 	}
-	rc = fold_leftovers(option_or(in, OPT_BPFFS, DEFAULT_BPFFS),
-			    option_or(in, OPT_STATE_DIR, "/var/lib/pcd"));
+	rc = fold_leftovers(option_or(in, OPT_BPFFS, PC_DEFAULT_BPFFS),
+			    option_or(in, OPT_STATE_DIR, PC_DEFAULT_STATE_DIR));
 	if (rc < 0)
 		return fail(in, "the last counts could not be saved, so the maps stay: %s",
 			    pc_strerror(rc));

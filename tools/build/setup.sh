@@ -22,7 +22,7 @@ packages_clients=(
 )
 packages_kernels=(busybox-static cpio kmod qemu-system-x86)
 
-policy=/usr/sbin/policy-rc.d
+policy=${PC_SETUP_POLICY:-/usr/sbin/policy-rc.d}
 policy_made=0
 log=$(mktemp) || exit 1
 

@@ -1,0 +1,55 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# timeout: 300
+#
+# turnutils_uclient of coturn: channels, Send and Data, client to client, padding, IPv6 relayed
+# addresses, extra requests, random disconnects, negative tests. Nothing may be lost.
+# shellcheck source=tests/clients/lib.sh
+source "$(dirname "$0")/lib.sh"
+command -v turnutils_uclient >/dev/null || skip_all "turnutils_uclient is not installed"
+clients_up
+spawn_in peer "$T/peer.log" turnutils_peer -L 198.18.2.2 -L fd18:2::2
+wait_for 5 grep -q . <(in_ns peer ss -Hlun "sport = :3480")
+
+# Passes when the client ended well, sent something, and got everything back.
+uclient() {
+	local name=$1 out=$T/uclient.out
+	shift
+	in_ns client timeout 80 turnutils_uclient -u u -w p -n 60 -z 5 "$@" >"$out" 2>&1
+	local status=$? sent
+	sent=$(sed -n 's/.*tot_send_msgs=\([0-9]*\), tot_recv_msgs=\([0-9]*\)$/\1 \2/p' "$out" | tail -1)
+	if [ $status = 0 ] && grep -q 'Total lost packets 0 (' "$out" &&
+		[ "${sent% *}" = "${sent#* }" ] && [ "${sent% *}" -gt 0 ]; then
+		ok "uclient $name"
+	else
+		not_ok "uclient $name" "status $status, sent and received $sent
+$(tail -n 12 "$out")"
+	fi
+}
+
+uclient "channels" -m 2 -e 198.18.2.2 198.18.1.1
+uclient "-s: Send and Data" -m 2 -s -e 198.18.2.2 198.18.1.1
+uclient "-y: client to client" -m 2 -y 198.18.1.1
+uclient "-y -s: client to client by Send and Data" -m 2 -y -s 198.18.1.1
+uclient "-D: padded ChannelData" -m 2 -D -l 101 -e 198.18.2.2 198.18.1.1
+uclient "-x: IPv6 relayed address" -m 2 -x -e fd18:2::2 198.18.1.1
+uclient "-x over IPv6" -m 2 -x -e fd18:2::2 fd18:1::1
+uclient "-X over IPv6" -m 2 -X -e 198.18.2.2 fd18:1::1
+uclient "-g: DONT-FRAGMENT" -m 2 -g -e 198.18.2.2 198.18.1.1
+uclient "-Z: both families" -m 2 -Z -e 198.18.2.2 198.18.1.1
+uclient "-G: extra requests" -m 2 -G -e 198.18.2.2 198.18.1.1
+uclient "-B: random disconnects" -m 2 -B -e 198.18.2.2 198.18.1.1
+uclient "-N: negative tests" -m 1 -c -N -y 198.18.1.1
+uclient "-R: negative protocol tests" -m 1 -c -R -y 198.18.1.1
+
+cred=$(pcctl -j credential u)
+out=$T/timed.out
+in_ns client timeout 60 turnutils_uclient -y -n 20 -z 5 -u "$(jq -r .username <<<"$cred")" \
+	-w "$(jq -r .password <<<"$cred")" 198.18.1.1 >"$out" 2>&1
+check "a time-limited credential of pcctl works" grep -q 'Total lost packets 0 (' "$out"
+
+in_ns client timeout 30 turnutils_uclient -n 1 -c -u u -w wrong -e 198.18.2.2 198.18.1.1 \
+	>"$T/wrong.out" 2>&1
+check "a wrong password is refused" [ $? != 0 ]
+check "the daemon lives" pcd_lives
+finish

@@ -312,6 +312,7 @@ void show_health(FILE *f, const json_t *health)
 {
 	const json_t *kernel = json_object_get(health, "kernel");
 	const json_t *store = json_object_get(health, "store");
+	const char *reason = text(kernel, "reason");
 	char buf[512], duration[32];
 
 	line(f, "health", flag(health, "ok") ? "ok" : "NOT OK");
@@ -320,8 +321,11 @@ void show_health(FILE *f, const json_t *health)
 		 flag(health, "draining") ? ", draining" : "");
 	line(f, "pcd", buf);
 	show_interfaces(f, health);
-	snprintf(buf, sizeof(buf), "%s%s", flag(kernel, "ok") ? "forwarding" : "none: ",
-		 flag(kernel, "ok") ? "" : text(kernel, "reason"));
+	if (flag(kernel, "ok"))
+		snprintf(buf, sizeof(buf), "forwarding");
+	else
+		snprintf(buf, sizeof(buf), "none%s%s", reason && reason[0] ? ": " : "",
+			 reason && reason[0] ? reason : ", everything is relayed in user space");
 	line(f, "kernel", buf);
 	fprintf(f, "%-12s %" PRIu64 " of %" PRIu64 "\n", "sessions",
 		number(health, "sessions", "used"), number(health, "sessions", "max"));

@@ -331,7 +331,7 @@ static json_t *health_object(struct pc_daemon *d)
 	return json_pack(
 		"{s:b, s:s, s:I, s:b, s:o, s:o, s:{s:I, s:I}, s:o, s:{s:b, s:s}, s:{s:I, s:I}, s:I,"
 		" s:o, s:o}",
-		"ok", d->store_error == 0 && !d->draining, "version", PC_VERSION, "uptime_seconds",
+		"ok", d->store_error == 0, "version", PC_VERSION, "uptime_seconds",
 		(json_int_t)uptime, "draining", d->draining, "xdp", xdp, "kernel", kernel,
 		"sessions", "used", (json_int_t)stats.allocations, "max", (json_int_t)max,
 		"nexthops", nexthops, "store", "ok", d->store_error == 0, "reason",

@@ -262,14 +262,22 @@ static void test_bad_object(void **state)
 {
 	struct pc_dp_config config = env_config();
 	_cleanup_file_ FILE *file = fopen("/tmp/broken.o", "w");
+	struct pc_dp *dp = env_open();
+	uint32_t prog;
 
 	assert_non_null(file);
 	fputs("not an object file, whatever its name says", file);
 	fflush(file);
+	/* What runs goes on running. */
+	env_attach(dp, env.inside, PC_DP_NATIVE);
+	pc_dp_close(dp);
+	prog = env_prog_on(env.inside);
 	config.object = "/tmp/none.o";
 	expect_refused(&config, -ENOENT, "cannot read /tmp/none.o: No such file");
 	config.object = "/tmp/broken.o";
 	expect_refused(&config, -LIBBPF_ERRNO__FORMAT, "cannot load the program");
+	assert_int_equal(env_prog_on(env.inside), prog);
+	assert_true(env_ctl().heartbeat_ns == 42);
 	config.object = NULL;
 	mkdir("/tmp/other", 0755);
 	mkdir("/tmp/other/full", 0755);

@@ -114,7 +114,7 @@ static void test_flows(void **state)
 	const struct pc_flow4 *found;
 	uint32_t used, size;
 
-	pc_dp_fake_flow_room(3);
+	pc_dp_fake_faults()->flow_room = 3;
 	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
 	found = pc_dp_fake_find(&flow.client, &flow.server, 0x4123);
 	assert_non_null(found);
@@ -124,7 +124,7 @@ static void test_flows(void **state)
 	/* Half a binding fits: nothing of it stays. */
 	assert_int_equal(pc_dp_flow_set(dp, &second), PC_ERR_FULL);
 	assert_int_equal(pc_dp_fake_flows(), 2);
-	pc_dp_fake_flow_room(4);
+	pc_dp_fake_faults()->flow_room = 4;
 	assert_int_equal(pc_dp_flow_set(dp, &second), 0);
 	assert_int_equal(pc_dp_flow_set(dp, &third), PC_ERR_FULL);
 	assert_int_equal(pc_dp_flow_set(dp, &second), 0);
@@ -192,10 +192,10 @@ static void test_failures(void **state)
 	struct pc_dp_link link;
 	struct pc_dp *dp = NULL;
 
-	pc_dp_fake_fail_open(-ENOSPC);
+	pc_dp_fake_faults()->open = -ENOSPC;
 	assert_int_equal(pc_dp_open(&config, &dp), -ENOSPC);
-	pc_dp_fake_fail_open(0);
-	pc_dp_fake_fail_kernel(-EPERM);
+	pc_dp_fake_faults()->open = 0;
+	pc_dp_fake_faults()->kernel = -EPERM;
 	dp = open_dp();
 	pc_dp_get_status(dp, &status);
 	assert_false(status.kernel);
@@ -203,8 +203,8 @@ static void test_failures(void **state)
 	assert_int_equal(pc_dp_flow_set(dp, &flow), PC_ERR_STATE);
 	assert_int_equal(pc_dp_selftest(dp), PC_ERR_STATE);
 	pc_dp_close(dp);
-	pc_dp_fake_fail_kernel(0);
-	pc_dp_fake_fail_attach(PC_DP_NATIVE, -EOPNOTSUPP);
+	pc_dp_fake_faults()->kernel = 0;
+	pc_dp_fake_faults()->attach[PC_DP_NATIVE] = -EOPNOTSUPP;
 	dp = open_dp();
 	assert_int_equal(pc_dp_attach(dp, 4, PC_DP_NATIVE, 1, &link), -EOPNOTSUPP);
 	assert_int_equal(pc_dp_attach(dp, 4, PC_DP_GENERIC, 1, &link), 0);

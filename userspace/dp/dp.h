@@ -23,23 +23,23 @@ const char *pc_dp_mode_name(enum pc_dp_mode mode); /* "auto", "native", "generic
 int pc_dp_mode_parse(const char *text, enum pc_dp_mode *ret_mode);
 
 struct pc_dp_config {
-	const char *bpffs;     /* directory for pins, e.g. /sys/fs/bpf/pcd; its bpffs is mounted when
-				* missing */
+	const char *bpffs; /* directory for pins, e.g. /sys/fs/bpf/pcd; its bpffs is mounted when
+			    * missing */
 	const char *state_dir; /* counters of the user-space path: STATE_DIR/count.v1 */
 	uint32_t max_sessions;
 	uint16_t service_ports[PC_MAX_SERVICE_PORTS]; /* 0 ends the list */
 	uint16_t relay_low, relay_high;
-	bool kernel;	       /* false: never touch BPF (xdp = off) */
-	const char *object;    /* NULL: the built-in program; else a BPF object file (tests) */
+	bool kernel;	    /* false: never touch BPF (xdp = off) */
+	const char *object; /* NULL: the built-in program; else a BPF object file (tests) */
 };
 
 /* What became of the kernel half, for logs and `pcstat health`. */
 struct pc_dp_status {
-	bool kernel;	  /* program and maps are there */
-	bool adopted;	  /* they were, before this process */
-	int kernel_error; /* why not: 0 when kernel or not wanted */
-	char reason[160]; /* one line for people, "" when kernel */
-	uint64_t generation; /* pc_meta.created_ns: changes when kernel counters start at 0 */
+	bool kernel;		/* program and maps are there */
+	bool adopted;		/* they were, before this process */
+	int kernel_error;	/* why not: 0 when kernel or not wanted */
+	char reason[160];	/* one line for people, "" when kernel */
+	uint64_t generation;	/* pc_meta.created_ns: changes when kernel counters start at 0 */
 	bool user_counters_new; /* the file was created or reset (host rebooted) */
 };
 

@@ -33,9 +33,7 @@ static struct {
 	struct pc_dp_link links[PC_MAX_TXPORTS]; /* adopted: pinned */
 	size_t n_links;
 
-	uint32_t flow_room;
-	int fail_kernel, fail_open, fail_selftest;
-	int fail_attach[PC_DP_OFF + 1];
+	struct pc_dp_fake_faults faults;
 } world;
 
 static uint64_t hash_key(const struct pc_flow4_key *key)
@@ -136,7 +134,7 @@ static void open_kernel(struct pc_dp *dp)
 {
 	struct pc_dp_status *st = &dp->status;
 
-	st->kernel_error = world.fail_kernel;
+	st->kernel_error = world.faults.kernel;
 	if (!st->kernel_error && world.pinned && world.meta.max_sessions != dp->max_sessions)
 		st->kernel_error = PC_ERR_VERSION;
 	st->adopted = world.pinned && !st->kernel_error;
@@ -157,8 +155,8 @@ int pc_dp_open(const struct pc_dp_config *config, struct pc_dp **ret_dp)
 	_cleanup_free_ struct pc_dp *dp = NULL;
 	int err;
 
-	if (world.fail_open)
-		return world.fail_open;
+	if (world.faults.open)
+		return world.faults.open;
 	if (!config->max_sessions)
 		return PC_ERR_RANGE;
 	dp = calloc(1, sizeof(*dp));
@@ -239,8 +237,8 @@ int pc_dp_attach(struct pc_dp *dp, uint32_t ifindex, enum pc_dp_mode mode, uint6
 	}
 	if (world.ctl.guard_ifindex)
 		return PC_ERR_STATE;
-	if (world.fail_attach[mode])
-		return world.fail_attach[mode];
+	if (world.faults.attach[mode])
+		return world.faults.attach[mode];
 	if (world.n_links == PC_ARRAY_SIZE(world.links))
 		return PC_ERR_FULL;
 	world.ctl.guard_deadline_ns = guard_deadline;
@@ -283,7 +281,7 @@ size_t pc_dp_links(const struct pc_dp *dp, struct pc_dp_link *links, size_t max)
 
 int pc_dp_selftest(struct pc_dp *dp)
 {
-	return dp->status.kernel ? world.fail_selftest : PC_ERR_STATE;
+	return dp->status.kernel ? world.faults.selftest : PC_ERR_STATE;
 }
 
 int pc_dp_teardown(const char *bpffs, bool keep_maps)
@@ -304,7 +302,7 @@ void pc_dp_heartbeat(struct pc_dp *dp, uint64_t now)
 
 static uint32_t flow_size(void)
 {
-	return world.flow_room ? world.flow_room : world.meta.flow_entries;
+	return world.faults.flow_room ? world.faults.flow_room : world.meta.flow_entries;
 }
 
 static int put_flow(const struct pc_flow4_key *key, const struct pc_flow4 *value, bool *ret_added)
@@ -443,29 +441,9 @@ uint32_t pc_dp_max_sessions(const struct pc_dp *dp)
 	return dp->max_sessions;
 }
 
-void pc_dp_fake_fail_kernel(int err)
+struct pc_dp_fake_faults *pc_dp_fake_faults(void)
 {
-	world.fail_kernel = err;
-}
-
-void pc_dp_fake_fail_open(int err)
-{
-	world.fail_open = err;
-}
-
-void pc_dp_fake_fail_attach(enum pc_dp_mode mode, int err)
-{
-	world.fail_attach[mode] = err;
-}
-
-void pc_dp_fake_fail_selftest(int err)
-{
-	world.fail_selftest = err;
-}
-
-void pc_dp_fake_flow_room(uint32_t entries)
-{
-	world.flow_room = entries;
+	return &world.faults;
 }
 
 const struct pc_flow4 *pc_dp_fake_find(const struct pc_addr *src, const struct pc_addr *dst,

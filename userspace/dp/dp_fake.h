@@ -18,16 +18,15 @@ void pc_dp_fake_reset(void);
 /* As after kill -9: what was on trial is gone, the open handle is freed. */
 void pc_dp_fake_kill(struct pc_dp *dp);
 
-/* --- to break it --- */
-/* The kernel half of the next opens fails with @err (0: works). */
-void pc_dp_fake_fail_kernel(int err);
-/* The next opens fail altogether, as with a full disk. */
-void pc_dp_fake_fail_open(int err);
-/* Attaching in @mode (NATIVE or GENERIC) fails with @err. */
-void pc_dp_fake_fail_attach(enum pc_dp_mode mode, int err);
-void pc_dp_fake_fail_selftest(int err);
-/* Room for flow entries, two per binding, instead of what max_sessions gives; 0: that again. */
-void pc_dp_fake_flow_room(uint32_t entries);
+/* --- to break it: the error each step returns; 0: it works --- */
+struct pc_dp_fake_faults {
+	int open;		   /* opening altogether, as with a full disk */
+	int kernel;		   /* only the kernel half of it */
+	int attach[PC_DP_OFF + 1]; /* by mode */
+	int selftest;
+	uint32_t flow_room; /* flow entries, two per binding; 0: what max_sessions gives */
+};
+struct pc_dp_fake_faults *pc_dp_fake_faults(void);
 
 /* --- to look into it --- */
 /* What a packet with these headers would meet: NULL when there is no flow. Host byte order. */

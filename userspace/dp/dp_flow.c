@@ -15,35 +15,6 @@ struct flow_chunk {
 	uint32_t n;
 };
 
-/* Before Linux 5.6: one by one. @fn gets chunks of what is there. */
-static int walk_single(int fd, struct flow_chunk *chunk,
-		       int (*fn)(void *arg, const struct flow_chunk *chunk), void *arg)
-{
-	struct pc_flow4_key key, *prev = NULL;
-	int err;
-
-	/*
-	 * Keys first, deletions after: a walk that stands on a deleted key starts over. Bounded by
-	 * the caller deleting what it was shown, or only counting.
-	 */
-	chunk->n = 0;
-	while (!bpf_map_get_next_key(fd, prev, &key)) {
-		prev = &key;
-		chunk->keys[chunk->n] = key;
-		if (bpf_map_lookup_elem(fd, &key, &chunk->flows[chunk->n]))
-			continue;
-		if (++chunk->n < PC_FLOW_CHUNK)
-			continue;
-		err = fn(arg, chunk);
-		if (err)
-			return err;
-		chunk->n = 0;
-	}
-	if (errno != ENOENT)
-		return -errno;
-	return chunk->n ? fn(arg, chunk) : 0;
-}
-
 /* Whole map, in chunks; @fn may delete what it is shown. */
 static int walk(int fd, int (*fn)(void *arg, const struct flow_chunk *chunk), void *arg)
 {
@@ -59,8 +30,6 @@ static int walk(int fd, int (*fn)(void *arg, const struct flow_chunk *chunk), vo
 		chunk->n = PC_FLOW_CHUNK;
 		if (bpf_map_lookup_batch(fd, in, batch, chunk->keys, chunk->flows, &chunk->n,
 					 NULL)) {
-			if (errno == EINVAL && !in)
-				return walk_single(fd, chunk, fn, arg);
 			if (errno != ENOENT)
 				return -errno;
 			more = false;

@@ -95,21 +95,21 @@ static bool in_use(const struct pc_dp *dp, uint32_t ifindex)
 }
 
 /* An entry of the device map that is free, or that no next hop leads to any more. */
-static int find_txport(const struct pc_dp *dp, uint32_t *ret_txport)
+static bool find_txport(const struct pc_dp *dp, uint32_t *ret_txport)
 {
 	for (uint32_t i = 0; i < PC_MAX_TXPORTS; i++) {
 		if (!dp->txport[i]) {
 			*ret_txport = i;
-			return 0;
+			return true;
 		}
 	}
 	for (uint32_t i = 0; i < PC_MAX_TXPORTS; i++) {
 		if (!in_use(dp, dp->txport[i])) {
 			*ret_txport = i;
-			return 0;
+			return true;
 		}
 	}
-	return PC_ERR_FULL;
+	return false;
 }
 
 /* The entry of @ifindex, made when there is none. PC_TXPORT_NONE is an answer too. */
@@ -117,7 +117,6 @@ static int get_txport(struct pc_dp *dp, uint32_t ifindex, uint32_t *ret_txport)
 {
 	int fd = dp->map_fd[PC_DP_TXPORT];
 	uint32_t at = PC_TXPORT_NONE, there = 0;
-	int err;
 
 	if (!redirectable(dp, ifindex)) {
 		*ret_txport = PC_TXPORT_NONE;
@@ -133,9 +132,11 @@ static int get_txport(struct pc_dp *dp, uint32_t ifindex, uint32_t *ret_txport)
 		return 0;
 	}
 	if (at == PC_TXPORT_NONE) {
-		err = find_txport(dp, &at);
-		if (err)
-			return err;
+		/* Full: like an interface that cannot be redirected to. */
+		if (!find_txport(dp, &at)) {
+			*ret_txport = PC_TXPORT_NONE;
+			return 0;
+		}
 	}
 	dp->txport[at] = 0;
 	if (bpf_map_update_elem(fd, &at, &ifindex, BPF_ANY))

@@ -49,8 +49,9 @@ static inline void pc_offline_resets(struct pc_dp *dp, struct pc_store *store,
 	int rc = pc_store_get(store, "dp_generation", &generation, sizeof(generation), &len);
 
 	pc_dp_get_status(dp, &status);
-	ret_reset[PC_STORE_KERNEL] = status.kernel && rc == 0 && len == sizeof(generation) &&
-				     generation != status.generation;
+	if (rc < 0 || len != sizeof(generation))
+		generation = 0;
+	ret_reset[PC_STORE_KERNEL] = status.kernel && generation != status.generation;
 	ret_reset[PC_STORE_USER] = status.user_counters_new;
 }
 

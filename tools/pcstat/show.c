@@ -220,8 +220,11 @@ void show_sessions(FILE *f, const json_t *sessions, unsigned int width)
 		table_text(&t, text(s, "tenant"));
 		table_text(&t, text(s, "client"));
 		table_text(&t, json_string_value(json_array_get(json_object_get(s, "relayed"), 0)));
-		table_text(&t, format_duration(number(s, "age_seconds", NULL), age));
-		table_text(&t, format_duration(number(s, "expires_seconds", NULL), expires));
+		format_duration(number(s, "age_seconds", NULL), age);
+		format_duration(number(s, "expires_seconds", NULL), expires);
+		/* Without a daemon only counters are known. */
+		table_text(&t, text(s, "client") ? age : NULL);
+		table_text(&t, text(s, "client") ? expires : NULL);
 		table_count(&t, number(s, "permissions", NULL));
 		table_count(&t, number(s, "channels", NULL));
 		table_bytes(&t, number(s, "up", "payload_bytes"));

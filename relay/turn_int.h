@@ -229,7 +229,7 @@ int pc_turn_port_open(struct pc_turn *t, uint8_t family, bool even, struct pc_tu
 		      uint64_t now, struct pc_turn_port *ret_port, struct pc_turn_port *ret_next);
 /* Opens that very address (restart). Returns 0 or a negative code. */
 int pc_turn_port_open_exact(struct pc_turn *t, const struct pc_addr *local, struct pc_turn_alloc *a,
-			    struct pc_turn_port *ret_port);
+			    uint64_t now, struct pc_turn_port *ret_port);
 void pc_turn_port_close(struct pc_turn *t, struct pc_turn_port *p, uint64_t now);
 /* Takes over @port (held) into a reservation that ends by itself. 0 or -ENOMEM. */
 int pc_turn_reserve(struct pc_turn *t, struct pc_turn_tenant *tenant, struct pc_turn_port *port,

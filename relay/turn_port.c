@@ -131,7 +131,7 @@ int pc_turn_port_open(struct pc_turn *t, uint8_t family, bool even, struct pc_tu
 }
 
 int pc_turn_port_open_exact(struct pc_turn *t, const struct pc_addr *local, struct pc_turn_alloc *a,
-			    struct pc_turn_port *ret_port)
+			    uint64_t now, struct pc_turn_port *ret_port)
 {
 	for (unsigned int i = 0; i < t->config.n_relay_ips; i++) {
 		int r;
@@ -139,7 +139,7 @@ int pc_turn_port_open_exact(struct pc_turn *t, const struct pc_addr *local, stru
 		if (!pc_ip_equal(&t->config.relay_ips[i].local, &local->ip))
 			continue;
 		r = pc_ports_take_exact(t->ports[i], local->port);
-		return r < 0 ? r : port_bind(t, i, local->port, a, 0, ret_port);
+		return r < 0 ? r : port_bind(t, i, local->port, a, now, ret_port);
 	}
 	return PC_ERR_RANGE;
 }

@@ -69,7 +69,7 @@ static int restore_ports(struct pc_turn_alloc *a, const struct pc_turn_record *r
 			expires = r->expires_ns;
 		if (r->relayed[i].ip.family == 0 || expires <= now)
 			continue;
-		err = pc_turn_port_open_exact(a->t, &r->relayed[i], a, &a->ports[i]);
+		err = pc_turn_port_open_exact(a->t, &r->relayed[i], a, now, &a->ports[i]);
 		if (err < 0)
 			return err;
 		a->ports[i].expires_ns = expires;

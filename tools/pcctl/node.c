@@ -3,9 +3,11 @@
 #include "pcctl.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "account/usage.h"
 #include "base/cleanup.h"
@@ -18,7 +20,7 @@
 #include "tools/offline.h"
 
 #define PC_DEFAULT_BPFFS "/sys/fs/bpf/pcd"
-#define STOP_TIMEOUT_NS	 (20 * PC_NS_PER_S)
+#define STOP_TIMEOUT_MS	 20000
 
 /* "3600", "90s", "30m", "12h", "7d" -> seconds. */
 static int parse_lifetime(const char *text, uint64_t *ret_seconds)
@@ -153,23 +155,20 @@ static int teardown(const struct invocation *in, bool keep_maps)
 		    "no pcd answers on %s; program taken off %d interfaces", in->socket, n);
 }
 
-/* pcd answers first and goes down then: done means gone. */
-static int wait_until_gone(const struct invocation *in)
+/* pcd answers first and folds and detaches then: done means that the process has ended. */
+static int wait_until_gone(const struct invocation *in, pid_t pid)
 {
-	uint64_t deadline = pc_clock_monotonic() + STOP_TIMEOUT_NS;
-	const struct timespec pause = { .tv_nsec = 20 * 1000 * 1000 };
-	json_t *reply = NULL;
-	int rc;
+	_cleanup_close_ int fd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
 
-	while (pc_clock_monotonic() < deadline) {
-		rc = pc_ctl_call(in->socket, "health", NULL, 1000, &reply);
-		if (rc == 0)
-			json_decref(reply);
-		if (pc_cli_no_daemon(rc))
-			return EXIT_DONE;
-		nanosleep(&pause, NULL);
-	}
-	return fail(in, "pcd was told to stop but still answers on %s", in->socket);
+	if (fd < 0 && errno == ESRCH)
+		return EXIT_DONE;
+	if (fd < 0)
+		return fail(in, "pcd was told to stop, but cannot be watched: %s",
+			    pc_strerror(-errno));
+	if (poll(&p, 1, STOP_TIMEOUT_MS) == 1)
+		return EXIT_DONE;
+	return fail(in, "pcd was told to stop, but process %d still runs", (int)pid);
 }
 
 int run_shutdown(const struct invocation *in)
@@ -181,7 +180,8 @@ int run_shutdown(const struct invocation *in)
 	if (status)
 		return status;
 	if (reply) {
-		status = wait_until_gone(in);
+		status = wait_until_gone(in,
+					 (pid_t)json_integer_value(json_object_get(reply, "pid")));
 		if (status == EXIT_DONE)
 			return done(in, reply, "pcd stopped, data path down");
 		json_decref(reply);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -168,7 +169,8 @@ static json_t *cmd_shutdown(void *ctx, json_t *args)
 	if (reply)
 		return reply;
 	pc_daemon_request_stop(ctx, true);
-	return pc_ctl_ok();
+	/* The answer comes before the end: whoever asked can wait for the process. */
+	return json_pack("{s:b, s:I}", "ok", 1, "pid", (json_int_t)getpid());
 }
 
 static void note_off(struct pc_daemon *d, uint32_t ifindex)

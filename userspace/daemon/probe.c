@@ -45,6 +45,8 @@ struct search {
 	unsigned int n_devices;
 	bool grew;
 	struct pc_probe *probe;
+	struct pc_rtnl_route gateways[PC_PROBE_MAX];
+	unsigned int n_gateways;
 	struct pc_rtnl_neigh recent[MAX_RECENT]; /* most recently confirmed first */
 	unsigned int n_recent;
 };
@@ -124,8 +126,10 @@ static void add_target(struct search *s, uint32_t ifindex, const struct pc_ip *i
 
 static void add_gateway(void *arg, const struct pc_rtnl_route *route)
 {
-	if (route->gateway.family)
-		add_target(arg, route->oif, &route->gateway);
+	struct search *s = arg;
+
+	if (route->gateway.family && device(s, route->oif) && s->n_gateways < PC_PROBE_MAX)
+		s->gateways[s->n_gateways++] = *route;
 }
 
 static void add_recent(void *arg, const struct pc_rtnl_neigh *neigh)
@@ -152,6 +156,8 @@ static int find_targets(struct search *s)
 
 	if (!err)
 		err = pc_rtnl_default_routes(s->rtnl, 6, add_gateway, s);
+	for (unsigned int i = 0; i < s->n_gateways; i++)
+		add_target(s, s->gateways[i].oif, &s->gateways[i].gateway);
 	if (err || s->probe->n)
 		return err;
 	err = pc_rtnl_neigh_each(s->rtnl, 4, add_recent, s);

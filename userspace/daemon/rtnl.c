@@ -77,6 +77,9 @@ int pc_rtnl_open(struct pc_rtnl **ret_rtnl)
 	nl_socket_modify_cb(r->sk, NL_CB_VALID, NL_CB_CUSTOM, on_valid, r);
 	nl_socket_modify_err_cb(r->sk, NL_CB_CUSTOM, on_error, r);
 	err = nl_connect(r->sk, NETLINK_ROUTE);
+	/* An answer is there when the question was sent; what is not there will never come. */
+	if (err >= 0)
+		err = nl_socket_set_nonblocking(r->sk);
 	if (err < 0)
 		return err == -NLE_NOMEM ? -ENOMEM : -EIO;
 	*ret_rtnl = TAKE_PTR(r);

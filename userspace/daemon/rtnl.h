@@ -2,7 +2,8 @@
 /*
  * The few rtnetlink questions and notifications the daemon needs, over libnl sockets: which route
  * reaches an address, what the neighbour table says, what an interface is. Questions are answered
- * by the kernel before the call that asks returns, so they do not block.
+ * by the kernel before the call that asks returns, so they do not block. A function that is called
+ * for each of many must not ask on the same socket.
  */
 #ifndef PC_DAEMON_RTNL_H
 #define PC_DAEMON_RTNL_H

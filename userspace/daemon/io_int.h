@@ -22,8 +22,16 @@
 /* Room for one, not a multiple of a page: the starts of buffers spread over the cache. */
 #define IO_STRIDE (PC_TURN_HEADROOM + IO_MAX_DATAGRAM + PC_TURN_TAILROOM + 125)
 _Static_assert(IO_STRIDE % 64 == 0, "buffers start on cache lines");
-#define IO_CONTROL     (2 * CMSG_SPACE(sizeof(int)))
-#define IO_DEFAULT_TTL 64
+#define IO_CONTROL	(2 * CMSG_SPACE(sizeof(int)))
+#define IO_SEND_CONTROL (IO_CONTROL + CMSG_SPACE(sizeof(uint16_t)))
+#define IO_DEFAULT_TTL	64
+#define IO_RECENT	256
+_Static_assert(IO_QUEUE < 256, "entries and runs are counted in a byte");
+/* What the kernel takes in one message, and datagrams that fit any usual path. */
+#define IO_RUN_MAX	 64
+#define IO_RUN_BYTES	 65000
+#define IO_SEGMENT_MAX	 1472
+#define IO_SEGMENT_PAUSE 1000 /* batches without UDP_SEGMENT after the kernel refused it */
 
 union io_sockaddr {
 	struct sockaddr sa;
@@ -37,6 +45,7 @@ struct io_socket {
 	bool df;	/* packets leave with Don't Fragment */
 	bool service;
 	bool errors; /* its error queue has something */
+	uint16_t segment_pause;
 	struct ev_io watcher;
 	struct pc_io *io;
 	struct pc_addr local;
@@ -60,24 +69,41 @@ struct io_tag {
 };
 
 struct io_entry {
-	struct io_socket *socket;
-	bool df;
+	uint8_t next; /* of the same run */
 	uint8_t n_tags;
 	struct io_tag tag[2];
 };
 
+/*
+ * Datagrams for one destination that differ in content only, all of one length but the last, which
+ * may be shorter: one message to the kernel, cut into datagrams there (UDP_SEGMENT).
+ */
+struct io_run {
+	struct io_socket *socket;
+	union io_sockaddr name;
+	socklen_t name_len;
+	uint8_t ttl, tos;
+	bool df;
+	bool closed; /* a shorter one came: nothing may follow */
+	uint8_t n, first, last;
+	uint16_t segment;
+	uint32_t bytes;
+};
+
 struct io_tx {
-	unsigned int n;
+	unsigned int n, n_runs;
 	size_t arena_used;
 	uint8_t *arena; /* IO_ARENA bytes for datagrams that are not in place */
-	struct mmsghdr msg[IO_QUEUE];
 	struct iovec iov[IO_QUEUE];
-	union io_sockaddr name[IO_QUEUE];
-	_Alignas(struct cmsghdr) uint8_t control[IO_QUEUE][IO_CONTROL];
 	struct io_entry entry[IO_QUEUE];
-	/* One socket's share of the queue, put together for sendmmsg. */
+	struct io_run run[IO_QUEUE];
+	/* The run that a destination had last, by hash: index + 1, 0 for none. */
+	uint8_t recent[IO_RECENT];
+	/* One socket's share, put together for sendmmsg. */
+	uint8_t group_run[IO_QUEUE];
 	struct mmsghdr group[IO_QUEUE];
-	uint8_t group_entry[IO_QUEUE];
+	struct iovec group_iov[IO_QUEUE];
+	_Alignas(struct cmsghdr) uint8_t group_control[IO_QUEUE][IO_SEND_CONTROL];
 };
 #define IO_ARENA (2 * IO_MAX_DATAGRAM)
 

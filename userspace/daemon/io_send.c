@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <linux/udp.h>
 #include <string.h>
 
 #include "daemon/io_int.h"
@@ -52,77 +53,155 @@ static bool is_earlier_error(int err)
 	}
 }
 
-/* @msgs[i] is the entry @index[i] (or i itself when NULL), all of one socket. */
-static void send_group(struct pc_io *io, struct io_socket *s, struct mmsghdr *msgs,
-		       const uint8_t *index, unsigned int n)
+static void put_control(struct msghdr *h, int level, int type, const void *value, size_t len)
 {
-	unsigned int done = 0;
-	int retries = 0, r;
+	struct cmsghdr *c = (struct cmsghdr *)((uint8_t *)h->msg_control + h->msg_controllen);
 
-	while (done < n) {
-		r = sendmmsg(s->fd, msgs + done, n - done, MSG_NOSIGNAL);
-		if (r > 0) {
-			for (unsigned int i = done; i < done + (unsigned int)r; i++)
-				count_sent(io, &io->tx.entry[index ? index[i] : i]);
-			done += (unsigned int)r;
-			retries = 0;
-			continue;
-		}
-		s->errors = true;
-		if (r < 0 && is_earlier_error(errno) && retries++ < 2)
-			continue;
-		retries = 0;
-		/* A full socket takes none of the rest either. */
-		if (errno == EAGAIN || errno == ENOBUFS) {
-			io->reasons[PC_REASON_DROP_SEND] += n - done;
-			return;
-		}
-		io->reasons[PC_REASON_DROP_SEND]++;
-		done++;
+	c->cmsg_level = level;
+	c->cmsg_type = type;
+	c->cmsg_len = CMSG_LEN(len);
+	memcpy(CMSG_DATA(c), value, len);
+	h->msg_controllen += CMSG_SPACE(len);
+}
+
+/* Control data costs time in the kernel: only what differs from the socket's settings. */
+static void run_control(const struct io_run *run, struct msghdr *h)
+{
+	int level = run->socket->family == 6 ? IPPROTO_IPV6 : IPPROTO_IP;
+	int ttl = run->ttl, tos = run->tos;
+
+	if (ttl)
+		put_control(h, level, level == IPPROTO_IPV6 ? IPV6_HOPLIMIT : IP_TTL, &ttl,
+			    sizeof(ttl));
+	if (tos)
+		put_control(h, level, level == IPPROTO_IPV6 ? IPV6_TCLASS : IP_TOS, &tos,
+			    sizeof(tos));
+	if (run->n > 1)
+		put_control(h, IPPROTO_UDP, UDP_SEGMENT, &run->segment, sizeof(run->segment));
+}
+
+static void count_run(struct pc_io *io, const struct io_run *run)
+{
+	unsigned int e = run->first;
+
+	for (unsigned int i = 0; i < run->n; i++) {
+		count_sent(io, &io->tx.entry[e]);
+		e = io->tx.entry[e].next;
 	}
 }
 
-/* Whether all that is queued leaves through one socket in one way. */
-static bool is_uniform(const struct io_tx *tx)
+/* How often a message is tried again because of errors about earlier ones. */
+#define RETRIES 2
+
+static int send_messages(struct io_socket *s, struct mmsghdr *msgs, unsigned int n)
 {
-	for (unsigned int i = 1; i < tx->n; i++)
-		if (tx->entry[i].socket != tx->entry[0].socket ||
-		    tx->entry[i].df != tx->entry[0].df)
-			return false;
-	return true;
+	int r, retries = 0;
+
+	do {
+		r = sendmmsg(s->fd, msgs, n, MSG_NOSIGNAL);
+		if (r < 0)
+			s->errors = true;
+	} while (r < 0 && is_earlier_error(errno) && retries++ < RETRIES);
+	return r < 0 ? -errno : r;
 }
 
+/* A run that the kernel would not take whole: its datagrams one by one. */
+static void send_singly(struct pc_io *io, const struct io_run *run, const struct mmsghdr *whole)
+{
+	struct io_tx *tx = &io->tx;
+	unsigned int e = run->first;
+
+	for (unsigned int i = 0; i < run->n; i++, e = tx->entry[e].next) {
+		struct mmsghdr m = *whole;
+
+		m.msg_hdr.msg_iov = &tx->iov[e];
+		m.msg_hdr.msg_iovlen = 1;
+		if (run->n > 1) /* the last control message is the one about segments */
+			m.msg_hdr.msg_controllen -= CMSG_SPACE(sizeof(run->segment));
+		if (send_messages(run->socket, &m, 1) == 1)
+			count_sent(io, &tx->entry[e]);
+		else
+			io->reasons[PC_REASON_DROP_SEND]++;
+	}
+}
+
+/* Sends the first @n messages of the group, all of one socket. */
+static void send_group(struct pc_io *io, struct io_socket *s, unsigned int n)
+{
+	struct io_tx *tx = &io->tx;
+	unsigned int done = 0;
+
+	while (done < n) {
+		const struct io_run *run = &tx->run[tx->group_run[done]];
+		int r = send_messages(s, tx->group + done, n - done);
+
+		for (int i = 0; i < r; i++)
+			count_run(io, &tx->run[tx->group_run[done + (unsigned int)i]]);
+		if (r > 0) {
+			done += (unsigned int)r;
+		} else if (r == -EAGAIN || r == -ENOBUFS) {
+			/* A full socket takes none of the rest either. */
+			for (; done < n; done++)
+				io->reasons[PC_REASON_DROP_SEND] += tx->run[tx->group_run[done]].n;
+		} else if (run->n > 1) {
+			s->segment_pause = IO_SEGMENT_PAUSE;
+			send_singly(io, run, &tx->group[done++]);
+		} else {
+			io->reasons[PC_REASON_DROP_SEND]++;
+			done++;
+		}
+	}
+}
+
+/* Appends run @index to the group of @n messages and @n_iov pieces. */
+static void group_add(struct io_tx *tx, unsigned int index, unsigned int n, unsigned int *n_iov)
+{
+	struct io_run *run = &tx->run[index];
+	struct msghdr *h = &tx->group[n].msg_hdr;
+	unsigned int e = run->first;
+
+	h->msg_name = &run->name;
+	h->msg_namelen = run->name_len;
+	h->msg_iov = &tx->group_iov[*n_iov];
+	h->msg_iovlen = run->n;
+	for (unsigned int i = 0; i < run->n; i++, e = tx->entry[e].next)
+		tx->group_iov[(*n_iov)++] = tx->iov[e];
+	h->msg_control = tx->group_control[n];
+	h->msg_controllen = 0;
+	h->msg_flags = 0;
+	run_control(run, h);
+	tx->group_run[n] = (uint8_t)index;
+}
+
+/* Datagrams of one socket, and of one destination, leave in the order in which they came. */
 void pc_io_flush(struct pc_io *io)
 {
 	struct io_tx *tx = &io->tx;
-	uint64_t sent[IO_QUEUE / 64] = { 0 };
+	uint64_t taken[IO_QUEUE / 64] = { 0 };
 
 	if (tx->n == 0)
 		return;
-	if (is_uniform(tx)) {
-		set_df(tx->entry[0].socket, tx->entry[0].df);
-		send_group(io, tx->entry[0].socket, tx->msg, NULL, tx->n);
-		goto out;
-	}
-	for (unsigned int i = 0; i < tx->n; i++) {
-		const struct io_entry *first = &tx->entry[i];
-		unsigned int n = 0;
+	for (unsigned int i = 0; i < tx->n_runs; i++) {
+		const struct io_run *first = &tx->run[i];
+		unsigned int n = 0, n_iov = 0;
 
-		if (sent[i / 64] & (1ull << (i % 64)))
+		if (taken[i / 64] & (1ull << (i % 64)))
 			continue;
-		for (unsigned int j = i; j < tx->n; j++) {
-			if (tx->entry[j].socket != first->socket || tx->entry[j].df != first->df)
+		for (unsigned int j = i; j < tx->n_runs; j++) {
+			if (tx->run[j].socket != first->socket || tx->run[j].df != first->df)
 				continue;
-			sent[j / 64] |= 1ull << (j % 64);
-			tx->group[n] = tx->msg[j];
-			tx->group_entry[n++] = (uint8_t)j;
+			taken[j / 64] |= 1ull << (j % 64);
+			group_add(tx, j, n++, &n_iov);
 		}
 		set_df(first->socket, first->df);
-		send_group(io, first->socket, tx->group, tx->group_entry, n);
+		send_group(io, first->socket, n);
+		if (first->socket->segment_pause)
+			first->socket->segment_pause--;
 	}
-out:
 	tx->n = 0;
+	tx->n_runs = 0;
 	tx->arena_used = 0;
+	memset(tx->recent, 0, sizeof(tx->recent));
 }
 
 static socklen_t to_sockaddr(const struct pc_addr *a, union io_sockaddr *sa)
@@ -140,23 +219,63 @@ static socklen_t to_sockaddr(const struct pc_addr *a, union io_sockaddr *sa)
 	return sizeof(sa->in);
 }
 
-static void put_control(struct msghdr *h, int level, int type, int value)
+static unsigned int recent_hash(const struct io_socket *s, const struct pc_addr *to)
 {
-	struct cmsghdr *c = (struct cmsghdr *)((uint8_t *)h->msg_control + h->msg_controllen);
+	uint32_t ip[4];
+	uint64_t h = (uintptr_t)s >> 6;
 
-	c->cmsg_level = level;
-	c->cmsg_type = type;
-	c->cmsg_len = CMSG_LEN(sizeof(value));
-	memcpy(CMSG_DATA(c), &value, sizeof(value));
-	h->msg_controllen += CMSG_SPACE(sizeof(value));
+	memcpy(ip, to->ip.b, sizeof(ip));
+	h = (h ^ ip[0] ^ ((uint64_t)ip[3] << 16) ^ ((uint64_t)to->port << 32)) *
+	    0x9e3779b97f4a7c15ull;
+	return (unsigned int)(h >> 56);
+}
+_Static_assert(IO_RECENT == 256, "recent_hash gives a byte");
+
+static bool run_takes(const struct io_run *run, const struct io_run *like, size_t len)
+{
+	return !run->closed && run->socket == like->socket && run->ttl == like->ttl &&
+	       run->tos == like->tos && run->df == like->df && run->n < IO_RUN_MAX && len > 0 &&
+	       len <= run->segment && run->bytes + len <= IO_RUN_BYTES &&
+	       run->name_len == like->name_len &&
+	       memcmp(&run->name, &like->name, run->name_len) == 0;
+}
+
+/* Entry @e to the run its destination had last, or to a new one. */
+static void join_run(struct io_tx *tx, unsigned int e, const struct io_run *like,
+		     const struct pc_addr *to)
+{
+	uint8_t *recent = &tx->recent[recent_hash(like->socket, to)];
+	size_t len = tx->iov[e].iov_len;
+	struct io_run *run;
+
+	if (*recent && run_takes(&tx->run[*recent - 1], like, len)) {
+		run = &tx->run[*recent - 1];
+		tx->entry[run->last].next = (uint8_t)e;
+		run->closed = len < run->segment;
+	} else {
+		run = &tx->run[tx->n_runs++];
+		*run = *like;
+		run->first = (uint8_t)e;
+		run->segment = (uint16_t)len;
+		run->closed = len == 0 || len > IO_SEGMENT_MAX || like->socket->segment_pause;
+		*recent = (uint8_t)tx->n_runs;
+	}
+	run->last = (uint8_t)e;
+	run->n++;
+	run->bytes += (uint32_t)len;
 }
 
 static void enqueue(struct pc_io *io, struct io_socket *s, const struct pc_addr *to,
 		    const struct pc_dgram *d)
 {
 	struct io_tx *tx = &io->tx;
-	struct msghdr *h;
-	unsigned int i;
+	struct io_run like = {
+		.socket = s,
+		.ttl = d->ttl == IO_DEFAULT_TTL ? 0 : d->ttl,
+		.tos = d->tos,
+		.df = d->dont_fragment,
+	};
+	unsigned int e;
 
 	if (d->len > IO_MAX_DATAGRAM) {
 		io->reasons[PC_REASON_DROP_SEND]++;
@@ -164,32 +283,17 @@ static void enqueue(struct pc_io *io, struct io_socket *s, const struct pc_addr 
 	}
 	if (tx->n == IO_QUEUE || (!d->in_place && tx->arena_used + d->len > IO_ARENA))
 		pc_io_flush(io);
-	i = tx->n++;
-	tx->entry[i].socket = s;
-	tx->entry[i].df = d->dont_fragment;
-	tx->entry[i].n_tags = 0;
-	tx->iov[i].iov_base = d->data;
-	tx->iov[i].iov_len = d->len;
+	e = tx->n++;
+	tx->entry[e].n_tags = 0;
+	tx->iov[e].iov_base = d->data;
+	tx->iov[e].iov_len = d->len;
 	if (!d->in_place) {
-		tx->iov[i].iov_base = tx->arena + tx->arena_used;
-		memcpy(tx->iov[i].iov_base, d->data, d->len);
+		tx->iov[e].iov_base = tx->arena + tx->arena_used;
+		memcpy(tx->iov[e].iov_base, d->data, d->len);
 		tx->arena_used += d->len;
 	}
-	h = &tx->msg[i].msg_hdr;
-	h->msg_iov = &tx->iov[i];
-	h->msg_iovlen = 1;
-	h->msg_name = &tx->name[i];
-	h->msg_namelen = to_sockaddr(to, &tx->name[i]);
-	h->msg_control = tx->control[i];
-	h->msg_controllen = 0;
-	h->msg_flags = 0;
-	/* Control data costs time in the kernel: only what differs from the socket's settings. */
-	if (d->ttl && d->ttl != IO_DEFAULT_TTL)
-		put_control(h, s->family == 6 ? IPPROTO_IPV6 : IPPROTO_IP,
-			    s->family == 6 ? IPV6_HOPLIMIT : IP_TTL, d->ttl);
-	if (d->tos)
-		put_control(h, s->family == 6 ? IPPROTO_IPV6 : IPPROTO_IP,
-			    s->family == 6 ? IPV6_TCLASS : IP_TOS, d->tos);
+	like.name_len = to_sockaddr(to, &like.name);
+	join_run(tx, e, &like, to);
 }
 
 void pc_io_send_client(struct pc_io *io, const struct pc_turn_path *path, const struct pc_dgram *d)

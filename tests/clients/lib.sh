@@ -30,9 +30,8 @@ clients_up() {
 }
 
 run_client() {
-	local name=$1 out
+	local name=$1 out=$T/client.out
 	shift
-	out=$T/client-$tap_n.out
 	if in_ns client timeout 90 "$@" >"$out" 2>&1 && grep -q '"ok": \?true' "$out"; then
 		ok "$name"
 	else

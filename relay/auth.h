@@ -12,15 +12,15 @@
 
 #include "base/addr.h"
 
-#define PC_AUTH_KEY_MAX	   32
+#define PC_AUTH_KEY_MAX	     32
 #define PC_AUTH_USERHASH_LEN 32
-#define PC_AUTH_NAME_MAX   508 /* bytes of USERNAME, RFC 8489 section 14.3 */
+#define PC_AUTH_NAME_MAX     508 /* bytes of USERNAME, RFC 8489 section 14.3 */
 /* "obMatJos2", 4 characters of security features, 11 of a 64-bit MAC. */
-#define PC_AUTH_NONCE_LEN  24
+#define PC_AUTH_NONCE_LEN 24
 
 enum pc_auth_algorithm { /* PASSWORD-ALGORITHM numbers, RFC 8489 section 18.5 */
-	PC_AUTH_MD5 = 1,
-	PC_AUTH_SHA256 = 2,
+			 PC_AUTH_MD5 = 1,
+			 PC_AUTH_SHA256 = 2,
 };
 
 /* A key as HMAC wants it. Wipe with pc_auth_wipe() when done. */

@@ -108,16 +108,23 @@ static __always_inline enum pc_reason pc_admit_channel_data(const struct pc_pkt 
 	return PC_REASON_TX;
 }
 
-/* What the flow says is sent. Adds to the sums: two flows of a hairpin add up. */
-static __always_inline void pc_plan_flow(struct pc_plan *plan, const struct pc_flow4 *flow)
+/* Key of what arrives. Whole words: the hash reads them back at once, which stalls on halves. */
+static __always_inline void pc_key_packet(struct pc_flow4_key *key, const struct pc_pkt *pkt,
+					  __be16 channel)
 {
-	plan->saddr = flow->saddr;
-	plan->daddr = flow->daddr;
-	plan->sport = flow->sport;
-	plan->dport = flow->dport;
-	plan->channel = flow->channel;
-	plan->l3_sum += flow->l3_diff;
-	plan->l4_sum += flow->l4_diff;
+	union pc_word last = { .half[0] = channel };
+
+	*pc_u64_at(key, 0) = *pc_u64_at(&pkt->ip->saddr, 0);
+	*pc_u32_at(key, 8) = *pc_u32_at(&pkt->udp->source, 0);
+	*pc_u32_at(key, 12) = last.word;
+}
+
+/* Key of what a first flow sends to another relayed address of this node. */
+static __always_inline void pc_key_hairpin(struct pc_flow4_key *key, const struct pc_flow4 *flow)
+{
+	*pc_u64_at(key, 0) = *pc_u64_at(&flow->saddr, 0);
+	*pc_u32_at(key, 8) = *pc_u32_at(&flow->sport, 0);
+	*pc_u32_at(key, 12) = 0;
 }
 
 /* The next hop, and whether the packet fits. Nothing is written yet. */
@@ -126,21 +133,22 @@ static __always_inline enum pc_reason pc_admit_nexthop(const struct xdp_md *ctx,
 {
 	struct pc_nexthop_slot *slot = bpf_map_lookup_elem(&pc1_nexthop, &index);
 	const struct pc_nexthop *nh;
-	__u32 txport;
+	__u32 txport, ifindex;
 
 	if (!slot)
 		return PC_REASON_PASS_NEXTHOP;
 	nh = (*(volatile __u32 *)&slot->active & 1) ? &slot->copy[1] : &slot->copy[0];
 	plan->nh = nh;
-	plan->ifindex = nh->ifindex;
-	txport = nh->txport;
-	plan->txport = txport;
+	ifindex = nh->ifindex;
 	plan->l2_len = nh->l2_len;
-	if (!plan->ifindex)
+	if (!ifindex)
 		return PC_REASON_PASS_NEXTHOP;
-	if (plan->l2_len != 14 && plan->l2_len != 18 && plan->l2_len != 22)
+	if (plan->l2_len != PC_L2_PLAIN && plan->l2_len != PC_L2_PLAIN + PC_L2_TAG &&
+	    plan->l2_len != PC_L2_PLAIN + 2 * PC_L2_TAG)
 		return PC_REASON_PASS_NEXTHOP;
-	if (plan->ifindex != ctx->ingress_ifindex && !bpf_map_lookup_elem(&pc1_txport, &txport))
+	plan->redirect = ifindex != ctx->ingress_ifindex;
+	txport = nh->txport;
+	if (plan->redirect && !bpf_map_lookup_elem(&pc1_txport, &txport))
 		return PC_REASON_PASS_NEXTHOP;
 	return pc_plan_ip_len(plan) > nh->mtu ? PC_REASON_PASS_MTU : PC_REASON_TX;
 }
@@ -154,8 +162,8 @@ static __always_inline enum pc_reason pc_send(struct xdp_md *ctx, const struct p
 
 	if (reason != PC_REASON_TX)
 		return reason;
-	if (plan->ifindex != ctx->ingress_ifindex) {
-		if (bpf_redirect_map(&pc1_txport, plan->txport, XDP_DROP) != XDP_REDIRECT)
+	if (plan->redirect) {
+		if (bpf_redirect_map(&pc1_txport, plan->nh->txport, XDP_DROP) != XDP_REDIRECT)
 			return PC_REASON_DROP_INTERNAL;
 		reason = PC_REASON_REDIRECT;
 	}
@@ -174,20 +182,17 @@ static __always_inline enum pc_reason pc_send(struct xdp_md *ctx, const struct p
 static __always_inline enum pc_reason pc_relay_down(struct xdp_md *ctx, const struct pc_pkt *pkt,
 						    __u64 now)
 {
-	struct pc_flow4_key key = {
-		.saddr = pkt->ip->saddr,
-		.daddr = pkt->ip->daddr,
-		.sport = pkt->udp->source,
-		.dport = pkt->udp->dest,
-	};
+	struct pc_flow4_key key;
 	struct pc_plan plan = {
 		.payload = bpf_ntohs(pkt->udp->len) - sizeof(struct udphdr),
 		.header_out = sizeof(struct pc_channel_data),
 	};
-	struct pc_flow4 *flow = bpf_map_lookup_elem(&pc1_flow4, &key);
+	struct pc_flow4 *flow;
 	enum pc_reason reason;
 	struct pc_count *count;
 
+	pc_key_packet(&key, pkt, 0);
+	flow = bpf_map_lookup_elem(&pc1_flow4, &key);
 	if (!flow)
 		return PC_REASON_PASS_NO_FLOW;
 	if ((flow->flags & PC_FLOW_UP) || !flow->channel)
@@ -196,7 +201,7 @@ static __always_inline enum pc_reason pc_relay_down(struct xdp_md *ctx, const st
 		return PC_REASON_PASS_EXPIRED;
 	if (pkt->ip->ttl <= 1)
 		return PC_REASON_DROP_TTL;
-	pc_plan_flow(&plan, flow);
+	plan.to = flow;
 	reason = pc_admit_nexthop(ctx, flow->nexthop, &plan);
 	if (reason != PC_REASON_TX)
 		return reason;
@@ -211,23 +216,22 @@ static __always_inline enum pc_reason pc_relay_hairpin(struct xdp_md *ctx, const
 						       __u64 now, struct pc_plan *plan,
 						       struct pc_count *count)
 {
-	struct pc_flow4_key key = {
-		.saddr = plan->saddr,
-		.daddr = plan->daddr,
-		.sport = plan->sport,
-		.dport = plan->dport,
-	};
-	struct pc_flow4 *flow = bpf_map_lookup_elem(&pc1_flow4, &key);
+	struct pc_flow4_key key;
+	struct pc_flow4 *flow;
 	enum pc_reason reason;
 	struct pc_count *peer;
 
+	pc_key_hairpin(&key, plan->to);
+	plan->l3_sum += plan->to->l3_diff;
+	plan->l4_sum += plan->to->l4_diff;
+	flow = bpf_map_lookup_elem(&pc1_flow4, &key);
 	if (!flow)
 		return PC_REASON_PASS_NO_FLOW;
 	if ((flow->flags & PC_FLOW_UP) || !flow->channel)
 		return PC_REASON_PASS_UNUSUAL;
 	if (now >= flow->expires_ns)
 		return PC_REASON_PASS_EXPIRED;
-	pc_plan_flow(plan, flow);
+	plan->to = flow;
 	plan->header_out = sizeof(struct pc_channel_data);
 	reason = pc_admit_nexthop(ctx, flow->nexthop, plan);
 	if (reason != PC_REASON_TX)
@@ -242,18 +246,14 @@ static __always_inline enum pc_reason pc_relay_hairpin(struct xdp_md *ctx, const
 static __always_inline enum pc_reason pc_relay_up(struct xdp_md *ctx, const struct pc_pkt *pkt,
 						  const struct pc_channel_data *header, __u64 now)
 {
-	struct pc_flow4_key key = {
-		.saddr = pkt->ip->saddr,
-		.daddr = pkt->ip->daddr,
-		.sport = pkt->udp->source,
-		.dport = pkt->udp->dest,
-		.channel = header->channel,
-	};
-	struct pc_flow4 *flow = bpf_map_lookup_elem(&pc1_flow4, &key);
+	struct pc_flow4_key key;
 	struct pc_plan plan = {};
+	struct pc_flow4 *flow;
 	enum pc_reason reason;
 	struct pc_count *count;
 
+	pc_key_packet(&key, pkt, header->channel);
+	flow = bpf_map_lookup_elem(&pc1_flow4, &key);
 	if (!flow)
 		return PC_REASON_PASS_NO_FLOW;
 	if (!(flow->flags & PC_FLOW_UP))
@@ -265,7 +265,7 @@ static __always_inline enum pc_reason pc_relay_up(struct xdp_md *ctx, const stru
 		return PC_REASON_PASS_EXPIRED;
 	if (pkt->ip->ttl <= 1)
 		return PC_REASON_DROP_TTL;
-	pc_plan_flow(&plan, flow);
+	plan.to = flow;
 	count = pc_count_slot(flow->slot);
 	if (!count)
 		return PC_REASON_PASS_UNUSUAL;

@@ -24,6 +24,20 @@
 /* Longest datagram the program looks at: keeps every offset within what the verifier tracks. */
 #define PC_UDP_LEN_MAX 0x7fff
 
+/* Loads and stores of any alignment, of memory that has another type elsewhere. */
+typedef __u16 __attribute__((may_alias)) pc_u16_alias;
+typedef __u32 __attribute__((may_alias)) pc_u32_alias;
+typedef __u64 __attribute__((may_alias)) pc_u64_alias;
+#define pc_u16_at(base, at) ((pc_u16_alias *)((void *)(base) + (at)))
+#define pc_u32_at(base, at) ((pc_u32_alias *)((void *)(base) + (at)))
+#define pc_u64_at(base, at) ((pc_u64_alias *)((void *)(base) + (at)))
+
+/* Four bytes of a header; halves in the order of memory. */
+union pc_word {
+	__u32 word;
+	__u16 half[2];
+};
+
 struct pc_vlan {
 	__be16 tci;
 	__be16 proto;

@@ -2,6 +2,9 @@
 /*
  * Turns the packet that came into the packet that goes out. Everything was decided before, in a
  * plan; the first modification (adjust_head) is the last step that can fail without harm.
+ *
+ * Headers are read and written in words of four and eight bytes: half the instructions, and the
+ * program is nearly all of the cost of a packet.
  */
 #ifndef PC_LIB_REWRITE_H
 #define PC_LIB_REWRITE_H
@@ -9,34 +12,28 @@
 #include "lib/csum.h"
 #include "lib/parse.h"
 
+#define PC_L2_PLAIN 14
+#define PC_L2_TAG   4
+
 /* What is sent, and how. Filled by admission, from the flow, the packet and the next hop. */
 struct pc_plan {
-	__be32 saddr;
-	__be32 daddr;
-	__be16 sport;
-	__be16 dport;
-	__be16 channel;	 /* of the header to write; 0: none */
+	const struct pc_flow4 *to; /* addresses, ports and channel of what is sent */
+	const struct pc_nexthop *nh;
 	__u32 payload;	 /* bytes, without ChannelData headers and padding */
 	__u32 header_in; /* bytes of ChannelData header that come and go: 0 or 4 */
 	__u32 header_out;
-	__u32 l3_sum; /* unfolded differences of the checksums */
+	__u32 l3_sum; /* differences of the checksums beyond those in `to`, unfolded */
 	__u32 l4_sum;
-	const struct pc_nexthop *nh;
 	__u32 l2_len;
-	__u32 ifindex;
-	__u32 txport;
+	bool redirect; /* to another interface */
 };
 
-/* Fields of the old headers that are kept: the headers are overwritten where they lie. */
+/* Words of the old headers that are needed: the new ones may lie over them. */
 struct pc_kept {
-	__u16 version_tos;
-	__be16 id;
-	__be16 frag_off;
-	__be16 check;
-	__be16 udp_check;
-	__u8 ttl;
-	__be16 tot_len;
-	__be16 udp_len;
+	union pc_word version_len; /* version, IHL, TOS; total length */
+	union pc_word id_frag;
+	union pc_word ttl_check; /* TTL, protocol; header checksum */
+	union pc_word udp_len_check;
 };
 
 static __always_inline __u32 pc_plan_ip_len(const struct pc_plan *plan)
@@ -46,73 +43,67 @@ static __always_inline __u32 pc_plan_ip_len(const struct pc_plan *plan)
 
 static __always_inline void pc_rewrite_keep(const struct pc_pkt *pkt, struct pc_kept *ret_kept)
 {
-	ret_kept->version_tos = *(__u16 *)pkt->ip;
-	ret_kept->id = pkt->ip->id;
-	ret_kept->frag_off = pkt->ip->frag_off;
-	ret_kept->check = pkt->ip->check;
-	ret_kept->ttl = pkt->ip->ttl;
-	ret_kept->tot_len = pkt->ip->tot_len;
-	ret_kept->udp_check = pkt->udp->check;
-	ret_kept->udp_len = pkt->udp->len;
+	ret_kept->version_len.word = *pc_u32_at(pkt->ip, 0);
+	ret_kept->id_frag.word = *pc_u32_at(pkt->ip, 4);
+	ret_kept->ttl_check.word = *pc_u32_at(pkt->ip, 8);
+	ret_kept->udp_len_check.word = *pc_u32_at(pkt->udp, 4);
 }
 
 /* Link header from the next hop: 14 bytes, and 4 more for each tag. */
-static __always_inline void pc_rewrite_link(void *data, const struct pc_plan *plan)
+static __always_inline void pc_rewrite_link(void *data, const struct pc_nexthop *nh, __u32 l2_len)
 {
-	const __u16 *from = (const __u16 *)plan->nh->l2;
-	__u16 *to = data;
+	const void *l2 = nh->l2;
 
-#pragma unroll
-	for (int i = 0; i < 7; i++)
-		to[i] = from[i];
-	if (plan->l2_len > 14) {
-		to[7] = from[7];
-		to[8] = from[8];
-	}
-	if (plan->l2_len > 18) {
-		to[9] = from[9];
-		to[10] = from[10];
-	}
+	*pc_u32_at(data, 0) = *pc_u32_at(l2, 0);
+	*pc_u32_at(data, 4) = *pc_u32_at(l2, 4);
+	*pc_u32_at(data, 8) = *pc_u32_at(l2, 8);
+	*pc_u16_at(data, 12) = *pc_u16_at(l2, 12);
+	if (l2_len > PC_L2_PLAIN)
+		*pc_u32_at(data, 14) = *pc_u32_at(l2, 14);
+	if (l2_len > PC_L2_PLAIN + PC_L2_TAG)
+		*pc_u32_at(data, 18) = *pc_u32_at(l2, 18);
 }
 
 static __always_inline void pc_rewrite_ip(struct iphdr *ip, const struct pc_plan *plan,
-					  const struct pc_kept *kept)
+					  struct pc_kept kept)
 {
 	__be16 tot_len = bpf_htons(pc_plan_ip_len(plan));
-	__u32 sum = plan->l3_sum + pc_csum_diff16(kept->tot_len, tot_len);
+	__u32 sum = plan->l3_sum + plan->to->l3_diff;
 
-	/* TTL is the first byte of its word; taking 1 off it is adding the complement of that. */
+	sum += pc_csum_diff16(kept.version_len.half[1], tot_len);
+	kept.version_len.half[1] = tot_len;
+	/* TTL is the first byte of its word, at least 2: taking 1 off it borrows nothing. */
 	sum += pc_csum_gone16(bpf_htons(0x0100));
-	*(__u16 *)ip = kept->version_tos;
-	ip->tot_len = tot_len;
-	ip->id = kept->id;
-	ip->frag_off = kept->frag_off;
-	ip->ttl = kept->ttl - 1;
-	ip->protocol = IPPROTO_UDP;
-	ip->check = pc_csum_update(kept->check, sum);
-	ip->saddr = plan->saddr;
-	ip->daddr = plan->daddr;
+	kept.ttl_check.half[0] -= bpf_htons(0x0100);
+	kept.ttl_check.half[1] = pc_csum_update(kept.ttl_check.half[1], sum);
+	*pc_u32_at(ip, 0) = kept.version_len.word;
+	*pc_u32_at(ip, 4) = kept.id_frag.word;
+	*pc_u32_at(ip, 8) = kept.ttl_check.word;
+	*pc_u64_at(ip, 12) = *pc_u64_at(&plan->to->saddr, 0);
 }
 
 static __always_inline bool pc_rewrite_udp(struct udphdr *udp, const void *end,
-					   const struct pc_plan *plan, const struct pc_kept *kept)
+					   const struct pc_plan *plan, struct pc_kept kept)
 {
-	struct pc_channel_data *header = (void *)(udp + 1);
+	union pc_word *old = &kept.udp_len_check;
 	__be16 len = bpf_htons(sizeof(struct udphdr) + plan->header_out + plan->payload);
 	/* The length counts twice: in the pseudo header and in the header itself. */
-	__u32 sum = plan->l4_sum + 2 * pc_csum_diff16(kept->udp_len, len);
+	__u32 sum = plan->l4_sum + plan->to->l4_diff + 2 * pc_csum_diff16(old->half[0], len);
+	void *header = udp + 1;
 
 	if (plan->header_out) {
-		if ((const void *)(header + 1) > end)
+		union pc_word channel_len = { .half[0] = plan->to->channel };
+
+		if (header + sizeof(struct pc_channel_data) > end)
 			return false;
-		header->channel = plan->channel;
-		header->length = bpf_htons(plan->payload);
-		sum += header->length;
+		channel_len.half[1] = bpf_htons(plan->payload);
+		sum += channel_len.half[1];
+		*pc_u32_at(header, 0) = channel_len.word;
 	}
-	udp->source = plan->sport;
-	udp->dest = plan->dport;
-	udp->len = len;
-	udp->check = pc_csum_update_udp(kept->udp_check, sum);
+	old->half[0] = len;
+	old->half[1] = pc_csum_update_udp(old->half[1], sum);
+	*pc_u32_at(udp, 0) = *pc_u32_at(&plan->to->sport, 0);
+	*pc_u32_at(udp, 4) = old->word;
 	return true;
 }
 
@@ -155,9 +146,9 @@ static __always_inline enum pc_reason pc_rewrite(struct xdp_md *ctx, const struc
 	udp = (void *)(ip + 1);
 	if ((void *)(udp + 1) > end || data + PC_L2_MAX > end)
 		return PC_REASON_DROP_INTERNAL;
-	pc_rewrite_link(data, plan);
-	pc_rewrite_ip(ip, plan, &kept);
-	return pc_rewrite_udp(udp, end, plan, &kept) ? PC_REASON_TX : PC_REASON_DROP_INTERNAL;
+	pc_rewrite_link(data, plan->nh, l2_len);
+	pc_rewrite_ip(ip, plan, kept);
+	return pc_rewrite_udp(udp, end, plan, kept) ? PC_REASON_TX : PC_REASON_DROP_INTERNAL;
 }
 
 #endif

@@ -142,29 +142,46 @@ void pc_attach_trial_start(struct pc_attach_trial *t, uint64_t now)
 	}
 }
 
-static enum pc_attach_state before(struct pc_attach_trial *t, uint64_t now)
+/* In memory, before any packet meets the program. */
+static enum pc_attach_state test_program(struct pc_attach_trial *t)
 {
-	int err;
+	int err = t->skip_selftest ? 0 : pc_dp_selftest(t->dp);
 
-	if (t->probe && pc_probe_step(t->probe, now) && now < t->deadline)
-		return t->state;
-	if (t->probe && !pc_probe_answered(t->probe)) {
-		/* It did not work before: there is nothing that could be compared. */
-		pc_probe_free(t->probe);
-		t->probe = NULL;
-	}
-	if (t->probe)
-		pc_probe_narrow(t->probe);
-	err = t->skip_selftest ? 0 : pc_dp_selftest(t->dp);
 	if (err) {
-		explain(t->result,
-			"not attached: the program does not let other traffic through (self-test: "
-			"%s)",
-			pc_strerror(err));
+		explain(t->result, "self-test: %s",
+			err == PC_ERR_REFUSED ? "the program stops traffic that is not ours"
+					      : pc_strerror(err));
 		return done(t, err);
 	}
 	t->state = PC_ATTACH_TRYING;
 	return t->state;
+}
+
+static enum pc_attach_state before(struct pc_attach_trial *t, uint64_t now)
+{
+	char silent[96];
+
+	if (t->probe && pc_probe_step(t->probe, now) && now < t->deadline)
+		return t->state;
+	if (t->probe && t->mode > 0) {
+		/* After a mode that failed they must be back, or there is no telling modes apart.
+		 */
+		pc_probe_silent(t->probe, silent, sizeof(silent));
+		if (!silent[0]) {
+			t->state = PC_ATTACH_TRYING;
+			return t->state;
+		}
+		explain(t->result, "%s does not answer without the program either", silent);
+		return done(t, -ETIMEDOUT);
+	}
+	if (t->probe && pc_probe_answered(t->probe)) {
+		pc_probe_narrow(t->probe);
+	} else {
+		/* It did not work before: there is nothing that could be compared. */
+		pc_probe_free(t->probe);
+		t->probe = NULL;
+	}
+	return test_program(t);
 }
 
 /* Confirms what is attached; takes it off again when that fails. */
@@ -193,6 +210,12 @@ static void next_mode(struct pc_attach_trial *t, int error)
 	t->state = PC_ATTACH_TRYING;
 }
 
+/* Only native attaching resets a driver: what fails in generic mode after it fails at once. */
+static uint64_t verify_ns(const struct pc_attach_trial *t)
+{
+	return t->mode == 0 ? PC_ATTACH_VERIFY_NS : PC_ATTACH_VERIFY_NS / 2;
+}
+
 static enum pc_attach_state try_mode(struct pc_attach_trial *t, uint64_t now)
 {
 	struct pc_attach_result *r = t->result;
@@ -203,7 +226,7 @@ static enum pc_attach_state try_mode(struct pc_attach_trial *t, uint64_t now)
 	if (t->mode == t->n_modes)
 		return done(t, t->error);
 	mode = pc_dp_mode_name(t->modes[t->mode]);
-	t->deadline = now + PC_ATTACH_VERIFY_NS;
+	t->deadline = now + verify_ns(t);
 	err = pc_dp_attach(t->dp, r->ifindex, t->modes[t->mode], t->deadline + PC_ATTACH_MARGIN_NS,
 			   &link);
 	if (err == -EBUSY) {
@@ -261,6 +284,10 @@ static enum pc_attach_state verify(struct pc_attach_trial *t, uint64_t now)
 		pc_dp_mode_name(t->modes[t->mode]),
 		pc_probe_silent(t->probe, silent, sizeof(silent)));
 	next_mode(t, -ETIMEDOUT);
+	if (t->mode < t->n_modes && pc_probe_begin(t->probe) == 0) {
+		t->state = PC_ATTACH_BEFORE;
+		t->deadline = now + PC_ATTACH_VERIFY_NS;
+	}
 	return t->state;
 }
 

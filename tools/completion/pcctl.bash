@@ -80,8 +80,8 @@ _pcctl() {
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		compopt -o filenames 2>/dev/null
 	else
-		mapfile -t COMPREPLY < <(compgen -W "$(_pcctl_words "${#words[@]}" "${words[0]}" \
-			"${words[1]}" "${socket[@]}")" -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W "$(_pcctl_words "${#words[@]}" "${words[0]-}" \
+			"${words[1]-}" "${socket[@]}")" -- "$cur")
 	fi
 }
 complete -F _pcctl pcctl

@@ -1,0 +1,283 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# pcctl and pcstat as scripts see them: exit status, one line, JSON; then against a pcd of our own
+# that relays in user space; completion. Needs the programs, no privileges.
+set -u
+export LC_ALL=C
+top=$(cd "$(dirname "$0")/../.." && pwd) || exit 1
+bin=${PC_BIN:-$top/build/bin}
+number=0 pid=
+
+for p in pcd pcctl pcstat; do
+	[ -x "$bin/$p" ] || {
+		echo "build/bin/$p is not built"
+		exit 77
+	}
+done
+work=$(mktemp -d) || exit 1
+clean_up() {
+	[ -n "$pid" ] && kill -KILL "$pid" 2>/dev/null
+	rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM HUP
+socket=$work/run/control.sock
+
+report() {
+	number=$((number + 1))
+	if [ "$1" = 0 ]; then
+		echo "ok $number - $2"
+	else
+		echo "not ok $number - $2"
+		sed 's/^/# out: /' "$work/out"
+		sed 's/^/# err: /' "$work/err"
+	fi
+}
+
+# expect STATUS NAME COMMAND...: the exit status; an error is one line on stderr and nothing else.
+expect() {
+	local status=$1 name=$2 bad=0 got
+	shift 2
+	"$@" >"$work/out" 2>"$work/err" </dev/null
+	got=$?
+	[ "$got" = "$status" ] || bad=1
+	if [ "$status" != 0 ]; then
+		[ "$(wc -l <"$work/err")" = 1 ] && [ ! -s "$work/out" ] || bad=1
+	fi
+	report $bad "$name"
+}
+
+# says TEXT NAME: whether the last command printed it, on stdout or stderr.
+says() {
+	grep -qF -- "$1" "$work/out" "$work/err"
+	report $? "$2"
+}
+
+# error_json NAME: stderr of the last command is exactly {"error": TEXT}.
+error_json() {
+	python3 -c 'import json,sys; o=json.load(sys.stdin); sys.exit(list(o) != ["error"])' \
+		<"$work/err" 2>/dev/null
+	report $? "$1"
+}
+
+pcctl=("$bin/pcctl" -s "$socket")
+pcstat=("$bin/pcstat" -s "$socket" --state-dir "$work/state" --bpffs "$work/bpf")
+
+# --- arguments ---
+expect 2 "pcctl without a command" "$bin/pcctl"
+expect 2 "pcctl: unknown object" "$bin/pcctl" nonsense
+expect 2 "pcctl: ambiguous object" "$bin/pcctl" d
+expect 2 "pcctl: object without verb" "$bin/pcctl" tenant
+expect 2 "pcctl: unknown verb" "$bin/pcctl" tenant frobnicate
+expect 2 "pcctl: missing name" "$bin/pcctl" tenant add
+expect 2 "pcctl: superfluous word" "$bin/pcctl" reload now
+expect 2 "pcctl: unknown option" "$bin/pcctl" tenant add alice --frob
+expect 2 "pcctl: option of another command" "$bin/pcctl" tenant add alice --lifetime 5
+expect 2 "pcctl: option of a later version" "$bin/pcctl" tenant add alice --rate 20M
+expect 2 "pcctl: option without its value" "$bin/pcctl" tenant add alice --tier
+expect 2 "pcctl: option twice" "$bin/pcctl" tenant add alice --tier a --tier b
+expect 2 "pcctl: bad number" "$bin/pcctl" tenant add alice --max-channels 1x
+expect 2 "pcctl: bad name" "$bin/pcctl" tenant add 'al ice'
+expect 2 "pcctl: name with control characters" "$bin/pcctl" tenant add $'a\e[2J'
+says '\x1b' "pcctl: control characters are escaped"
+expect 2 "pcctl: password as an argument" "$bin/pcctl" tenant add alice --password secret extra
+expect 2 "pcctl: bad lifetime" "$bin/pcctl" credential alice --lifetime 5y
+expect 2 "pcctl: errors as JSON" "$bin/pcctl" tenant add -j
+error_json "pcctl: shape of an error"
+expect 2 "pcstat: unknown object" "$bin/pcstat" nonsense
+expect 2 "pcstat: superfluous word" "$bin/pcstat" drops now
+expect 2 "pcstat: bad interval" "$bin/pcstat" watch -i 0
+expect 2 "pcstat: bad session id" "$bin/pcstat" session 12
+expect 2 "pcstat: errors as JSON" "$bin/pcstat" --json --frob
+error_json "pcstat: shape of an error"
+expect 2 "pcd: unknown option" "$bin/pcd" --frob
+expect 2 "pcd: configuration that is not there" "$bin/pcd" -c "$work/nothing"
+
+# --- help ---
+for words in help "help tenant" "tenant help" "tenant add help" "help tenant add" "-h" "drain help"; do
+	# shellcheck disable=SC2086
+	expect 0 "pcctl $words" "$bin/pcctl" $words
+	says usage: "pcctl $words prints the usage"
+done
+expect 0 "pcctl tenant add help lists its options" "$bin/pcctl" tenant add help
+says --password-file "pcctl tenant add help knows --password-file"
+expect 0 "pcstat help" "$bin/pcstat" help
+says usage: "pcstat help prints the usage"
+for p in pcd pcctl pcstat; do
+	expect 0 "$p -V" "$bin/$p" -V
+	says "$p " "$p -V names itself"
+done
+
+# --- no daemon ---
+for words in "tenant list" reload drain "credential alice" "tenant del alice"; do
+	# shellcheck disable=SC2086
+	expect 1 "pcctl $words without pcd" "${pcctl[@]}" $words
+	says "no pcd answers on $socket" "pcctl $words says so"
+done
+expect 1 "pcctl -j without pcd" "${pcctl[@]}" -j reload
+error_json "pcctl -j without pcd: shape of the error"
+expect 1 "pcctl identity show without an identity" "${pcctl[@]}" identity show --state-dir "$work"
+mkdir "$work/other"
+expect 0 "pcctl identity init without pcd" "${pcctl[@]}" identity init --state-dir "$work/other"
+cp "$work/out" "$work/first"
+expect 1 "pcctl identity init keeps what is there" "${pcctl[@]}" identity init --state-dir "$work/other"
+expect 0 "pcctl identity show without pcd" "${pcctl[@]}" identity show --state-dir "$work/other"
+cmp -s "$work/out" "$work/first"
+report $? "the identity is the one that was made"
+expect 0 "pcctl identity init --replace" "${pcctl[@]}" ident init --repl --state-dir "$work/other"
+! cmp -s "$work/out" "$work/first"
+report $? "the identity is another one"
+"${pcstat[@]}" >"$work/out" 2>"$work/err"
+[ $? = 1 ]
+report $? "pcstat where there is neither pcd nor state"
+
+# --- a daemon ---
+cat >"$work/pcd.conf" <<C
+[node]
+state-dir = $work/state
+control-socket = $socket
+bpffs = $work/bpf
+[relay]
+listen = 127.0.0.1:$((20000 + $$ % 10000))
+relay-address = 127.0.0.1
+ports = 50000-50099
+max-sessions = 100
+xdp = off
+C
+start() {
+	"$bin/pcd" -c "$work/pcd.conf" >"$work/log" 2>&1 &
+	pid=$!
+	for _ in {1..100}; do
+		"${pcctl[@]}" tenant list >/dev/null 2>&1 && return 0
+		kill -0 "$pid" 2>/dev/null || break
+		sleep 0.05
+	done
+	cat "$work/log" >"$work/err"
+	return 1
+}
+start
+report $? "pcd starts"
+[ "$(stat -c %a "$socket")" = 660 ]
+report $? "the control socket has mode 0660"
+"$bin/pcd" -c "$work/pcd.conf" >"$work/out" 2>"$work/err"
+[ $? = 1 ]
+report $? "a second pcd refuses to start"
+
+printf 'secret\n' >"$work/password"
+expect 0 "tenant add" "${pcctl[@]}" tenant add alice --password-file "$work/password" --tier paid
+expect 1 "tenant add of a name that is taken" "${pcctl[@]}" tenant add alice
+expect 1 "tenant add with a password file that is not there" \
+	"${pcctl[@]}" tenant add bob --password-file "$work/nothing"
+: >"$work/empty"
+expect 1 "tenant add with an empty password" "${pcctl[@]}" tenant add bob --password-file "$work/empty"
+expect 1 "tenant add with a limit out of range" "${pcctl[@]}" tenant add bob --max-channels 513
+expect 1 "tenant set of nobody" "${pcctl[@]}" tenant set bob --tier paid
+expect 2 "tenant set of nothing" "${pcctl[@]}" tenant set alice
+expect 0 "tenant set, words shortened" "${pcctl[@]}" ten se alice --max-alloc 7
+expect 0 "tenant list" "${pcctl[@]}" tenant list
+says alice "tenant list has the tenant"
+! grep -q bob "$work/out"
+report $? "nothing was half done"
+expect 1 "credential of nobody" "${pcctl[@]}" credential bob
+expect 0 "credential" "${pcctl[@]}" credential alice --lifetime 1h
+says :alice "the credential names the tenant"
+expect 0 "identity show" "${pcctl[@]}" identity show
+says 12D3KooW "identity show prints the peer id"
+expect 1 "identity init refuses to replace" "${pcctl[@]}" identity init
+expect 0 "drain" "${pcctl[@]}" drain
+expect 0 "drain --off" "${pcctl[@]}" drain --off
+expect 0 "reload" "${pcctl[@]}" reload
+echo 'frob = 1' >>"$work/pcd.conf"
+expect 1 "reload of a broken configuration" "${pcctl[@]}" reload
+says pcd.conf:11 "reload says where"
+sed -i '$d' "$work/pcd.conf"
+expect 0 "datapath off" "${pcctl[@]}" datapath off
+
+zero='{"packets":0,"payload_bytes":0,"wire_bytes":0}'
+tenant='{"tenants":[{"name":"alice","tier":"paid","up":'$zero',"down":'$zero
+tenant+=',"kernel":{"packets":0},"user":{"packets":0},"drops":{"rate":0,"credit":0}'
+tenant+=',"marks":0,"sessions":0}]}'
+for words in "" tenant "tenant alice" session drops health; do
+	# shellcheck disable=SC2086
+	expect 0 "pcstat $words" "${pcstat[@]}" $words
+	# shellcheck disable=SC2086
+	expect 0 "pcstat -j $words" "${pcstat[@]}" -j $words
+	python3 -m json.tool <"$work/out" >/dev/null 2>"$work/err"
+	report $? "pcstat -j $words is JSON"
+done
+expect 0 "pcstat -j tenant" "${pcstat[@]}" -j tenant
+[ "$(cat "$work/out")" = "$tenant" ]
+report $? "the shape of pcstat -j tenant"
+expect 1 "pcstat tenant nobody" "${pcstat[@]}" tenant nobody
+expect 1 "pcstat session of nobody" "${pcstat[@]}" session 0123456789abcdef
+"$bin/pcstat" -s "$socket" watch -i 0.1 >"$work/out" 2>"$work/err" &
+watcher=$!
+for _ in {1..100}; do
+	[ "$(grep -c ^node "$work/out")" -ge 3 ] && break
+	sleep 0.05
+done
+kill -TERM $watcher
+wait $watcher
+report $? "pcstat watch ends when told"
+[ "$(grep -c ^node "$work/out")" -ge 3 ] && ! grep -q $'\e' "$work/out"
+report $? "pcstat watch, piped, prints screen after screen without escapes"
+
+# --- completion ---
+# complete PROGRAM WORDS...: what the shell offers for the last word.
+complete_words() (
+	# shellcheck disable=SC1090
+	. "$top/tools/completion/$1.bash"
+	shift
+	COMP_WORDS=("$bin/$program" "$@") COMP_CWORD=$#
+	COMPREPLY=()
+	"_$program" 2>/dev/null
+	echo "${COMPREPLY[*]}"
+)
+offers() {
+	local wanted=$1 got
+	program=$2
+	shift 2
+	got=$(complete_words "$program" "$@")
+	echo "$got" >"$work/out"
+	[ "$got" = "$wanted" ]
+	report $? "completion: $program $*"
+}
+offers "tenant" pcctl te
+offers "add" pcctl tenant a
+offers "alice" pcctl -s "$socket" tenant set ""
+offers "--max-allocations" pcctl tenant add x --max-a
+offers "" pcctl reload --max-a
+offers "alice" pcctl -s "$socket" credential a
+offers "drops" pcstat d
+offers "alice" pcstat -s "$socket" tenant ""
+offers "--check" pcd --ch
+
+# --- after the daemon ---
+kill -KILL "$pid"
+wait "$pid" 2>/dev/null
+pid=
+expect_note() {
+	"${pcstat[@]}" "$@" >"$work/out" 2>"$work/err"
+}
+expect_note -j tenant && [ "$(cat "$work/out")" = "$tenant" ]
+report $? "pcstat -j tenant prints the same after kill -9"
+says "no pcd answers" "and says that no pcd answers"
+expect_note tenant alice
+report $? "pcstat tenant alice without pcd"
+expect_note drops
+report $? "pcstat drops without pcd"
+expect_note health
+[ $? = 1 ]
+report $? "pcstat health without pcd is a failure"
+start
+report $? "pcd replaces the socket that was left"
+expect 0 "shutdown" "${pcctl[@]}" shutdown
+! kill -0 "$pid" 2>/dev/null
+report $? "after shutdown the process is gone"
+pid=
+[ ! -e "$socket" ]
+report $? "and so is the socket"
+expect 0 "shutdown without pcd" \
+	"${pcctl[@]}" shutdown --state-dir "$work/state" --bpffs "$work/bpf"
+echo "1..$number"

@@ -18,6 +18,7 @@
  * Whatever would pass to a service port while the daemon is away is dropped instead: clients
  * retransmit, rather than being told that the port is unreachable.
  */
+#include "lib/clock.h"
 #include "lib/count.h"
 #include "lib/rewrite.h"
 
@@ -44,33 +45,44 @@ static __always_inline struct pc_ctl *pc_ctl_get(void)
 	return bpf_map_lookup_elem(&pc1_ctl, &zero);
 }
 
-static __always_inline bool pc_guard_tripped(const struct xdp_md *ctx, const struct pc_ctl *ctl,
-					     __u64 now)
+/* The time is asked for only where it matters: most packets see no guard. */
+static __always_inline bool pc_guard_tripped(const struct xdp_md *ctx)
 {
-	return ctl->guard_ifindex && ctl->guard_ifindex == ctx->ingress_ifindex &&
-	       now > ctl->guard_deadline_ns;
+	struct pc_ctl *ctl = pc_ctl_get();
+
+	return ctl && ctl->guard_ifindex && ctl->guard_ifindex == ctx->ingress_ifindex &&
+	       pc_clock_now() > ctl->guard_deadline_ns;
 }
 
-static __always_inline bool pc_daemon_away(const struct pc_ctl *ctl, __u64 now)
+static __always_inline bool pc_daemon_away(void)
 {
-	return ctl->heartbeat_ns && now > ctl->heartbeat_ns + PC_HEARTBEAT_STALE_NS;
+	struct pc_ctl *ctl = pc_ctl_get();
+
+	return ctl && ctl->heartbeat_ns &&
+	       pc_clock_now() > ctl->heartbeat_ns + PC_HEARTBEAT_STALE_NS;
 }
 
-/* Whether the destination port is ours, and of which kind. */
-static __always_inline bool pc_classify_port(struct pc_pkt *pkt)
+static __always_inline bool pc_expired(const struct pc_flow4 *flow)
 {
-	__u16 port = bpf_ntohs(pkt->dport);
+	return pc_clock_now() >= flow->expires_ns;
+}
 
-	pkt->service = true;
+enum pc_port { PC_PORT_FOREIGN, PC_PORT_SERVICE, PC_PORT_RELAYED };
+
+static __always_inline enum pc_port pc_classify_port(__be16 dport)
+{
+	__u16 port = bpf_ntohs(dport);
+
 #pragma unroll
 	for (int i = 0; i < PC_MAX_SERVICE_PORTS; i++) {
 		__u16 service = pc_service_ports[i];
 
 		if (service && service == port)
-			return true;
+			return PC_PORT_SERVICE;
 	}
-	pkt->service = false;
-	return pc_relay_high && port >= pc_relay_low && port <= pc_relay_high;
+	if (pc_relay_high && port >= pc_relay_low && port <= pc_relay_high)
+		return PC_PORT_RELAYED;
+	return PC_PORT_FOREIGN;
 }
 
 /*
@@ -108,23 +120,33 @@ static __always_inline enum pc_reason pc_admit_channel_data(const struct pc_pkt 
 	return PC_REASON_TX;
 }
 
+/* Second half of a key. */
+union pc_key_tail {
+	__u64 word;
+	struct {
+		__u32 ports;
+		__be16 channel;
+		__u16 reserved;
+	};
+};
+
 /* Key of what arrives. Whole words: the hash reads them back at once, which stalls on halves. */
 static __always_inline void pc_key_packet(struct pc_flow4_key *key, const struct pc_pkt *pkt,
 					  __be16 channel)
 {
-	union pc_word last = { .half[0] = channel };
+	union pc_key_tail tail = { .ports = *pc_u32_at(&pkt->udp->source, 0), .channel = channel };
 
 	*pc_u64_at(key, 0) = *pc_u64_at(&pkt->ip->saddr, 0);
-	*pc_u32_at(key, 8) = *pc_u32_at(&pkt->udp->source, 0);
-	*pc_u32_at(key, 12) = last.word;
+	*pc_u64_at(key, 8) = tail.word;
 }
 
 /* Key of what a first flow sends to another relayed address of this node. */
 static __always_inline void pc_key_hairpin(struct pc_flow4_key *key, const struct pc_flow4 *flow)
 {
+	union pc_key_tail tail = { .ports = *pc_u32_at(&flow->sport, 0) };
+
 	*pc_u64_at(key, 0) = *pc_u64_at(&flow->saddr, 0);
-	*pc_u32_at(key, 8) = *pc_u32_at(&flow->sport, 0);
-	*pc_u32_at(key, 12) = 0;
+	*pc_u64_at(key, 8) = tail.word;
 }
 
 /* The next hop, and whether the packet fits. Nothing is written yet. */
@@ -179,8 +201,7 @@ static __always_inline enum pc_reason pc_send(struct xdp_md *ctx, const struct p
 }
 
 /* From peer to tenant: ChannelData is added. */
-static __always_inline enum pc_reason pc_relay_down(struct xdp_md *ctx, const struct pc_pkt *pkt,
-						    __u64 now)
+static __always_inline enum pc_reason pc_relay_down(struct xdp_md *ctx, const struct pc_pkt *pkt)
 {
 	struct pc_flow4_key key;
 	struct pc_plan plan = {
@@ -197,7 +218,7 @@ static __always_inline enum pc_reason pc_relay_down(struct xdp_md *ctx, const st
 		return PC_REASON_PASS_NO_FLOW;
 	if ((flow->flags & PC_FLOW_UP) || !flow->channel)
 		return PC_REASON_PASS_UNUSUAL;
-	if (now >= flow->expires_ns)
+	if (pc_expired(flow))
 		return PC_REASON_PASS_EXPIRED;
 	if (pkt->ip->ttl <= 1)
 		return PC_REASON_DROP_TTL;
@@ -213,8 +234,7 @@ static __always_inline enum pc_reason pc_relay_down(struct xdp_md *ctx, const st
 
 /* From tenant to another tenant of this node: the second session's flow decides what is sent. */
 static __always_inline enum pc_reason pc_relay_hairpin(struct xdp_md *ctx, const struct pc_pkt *pkt,
-						       __u64 now, struct pc_plan *plan,
-						       struct pc_count *count)
+						       struct pc_plan *plan, struct pc_count *count)
 {
 	struct pc_flow4_key key;
 	struct pc_flow4 *flow;
@@ -229,7 +249,7 @@ static __always_inline enum pc_reason pc_relay_hairpin(struct xdp_md *ctx, const
 		return PC_REASON_PASS_NO_FLOW;
 	if ((flow->flags & PC_FLOW_UP) || !flow->channel)
 		return PC_REASON_PASS_UNUSUAL;
-	if (now >= flow->expires_ns)
+	if (pc_expired(flow))
 		return PC_REASON_PASS_EXPIRED;
 	plan->to = flow;
 	plan->header_out = sizeof(struct pc_channel_data);
@@ -244,7 +264,7 @@ static __always_inline enum pc_reason pc_relay_hairpin(struct xdp_md *ctx, const
 
 /* From tenant to peer: ChannelData is stripped. */
 static __always_inline enum pc_reason pc_relay_up(struct xdp_md *ctx, const struct pc_pkt *pkt,
-						  const struct pc_channel_data *header, __u64 now)
+						  const struct pc_channel_data *header)
 {
 	struct pc_flow4_key key;
 	struct pc_plan plan = {};
@@ -261,7 +281,7 @@ static __always_inline enum pc_reason pc_relay_up(struct xdp_md *ctx, const stru
 	reason = pc_admit_channel_data(pkt, header, &plan);
 	if (reason != PC_REASON_TX)
 		return reason;
-	if (now >= flow->expires_ns)
+	if (pc_expired(flow))
 		return PC_REASON_PASS_EXPIRED;
 	if (pkt->ip->ttl <= 1)
 		return PC_REASON_DROP_TTL;
@@ -270,7 +290,7 @@ static __always_inline enum pc_reason pc_relay_up(struct xdp_md *ctx, const stru
 	if (!count)
 		return PC_REASON_PASS_UNUSUAL;
 	if (flow->flags & PC_FLOW_HAIRPIN)
-		return pc_relay_hairpin(ctx, pkt, now, &plan, count);
+		return pc_relay_hairpin(ctx, pkt, &plan, count);
 	reason = pc_admit_nexthop(ctx, flow->nexthop, &plan);
 	if (reason != PC_REASON_TX)
 		return reason;
@@ -278,8 +298,7 @@ static __always_inline enum pc_reason pc_relay_up(struct xdp_md *ctx, const stru
 }
 
 /* On a service port. */
-static __always_inline enum pc_reason pc_relay_service(struct xdp_md *ctx, const struct pc_pkt *pkt,
-						       __u64 now)
+static __always_inline enum pc_reason pc_relay_service(struct xdp_md *ctx, const struct pc_pkt *pkt)
 {
 	const struct pc_channel_data *header = (void *)(pkt->udp + 1);
 	__u32 have = bpf_ntohs(pkt->udp->len) - sizeof(struct udphdr);
@@ -292,64 +311,53 @@ static __always_inline enum pc_reason pc_relay_service(struct xdp_md *ctx, const
 		return PC_REASON_PASS_CONTROL;
 	if (have < sizeof(*header) || (void *)(header + 1) > pkt->data_end)
 		return PC_REASON_DROP_LENGTH;
-	return pc_relay_up(ctx, pkt, header, now);
-}
-
-/* Steps 2 to 7 for a packet to one of our ports. */
-static __always_inline enum pc_reason pc_relay(struct xdp_md *ctx, const struct pc_pkt *pkt,
-					       const struct pc_ctl *ctl, __u64 now)
-{
-	if (pc_guard_tripped(ctx, ctl, now))
-		return PC_REASON_PASS_GUARD;
-	if (!pkt->plain || !pc_parse_consistent(pkt))
-		return PC_REASON_PASS_UNUSUAL;
-	if (pkt->service)
-		return pc_relay_service(ctx, pkt, now);
-	return pc_relay_down(ctx, pkt, now);
+	return pc_relay_up(ctx, pkt, header);
 }
 
 /* Counts the reason and gives the verdict. */
-static __always_inline int pc_leave(enum pc_reason reason, const struct pc_pkt *pkt,
-				    const struct pc_ctl *ctl, __u64 now)
+static __always_inline int pc_leave(enum pc_reason reason)
 {
-	bool pass = reason >= PC_REASON_PASS_CONTROL && reason <= PC_REASON_PASS_GUARD;
-
-	if (pass && pkt->service && reason != PC_REASON_PASS_GUARD && pc_daemon_away(ctl, now)) {
-		reason = PC_REASON_DROP_AWAY;
-		pass = false;
-	}
 	pc_count_reason(reason);
 	if (reason == PC_REASON_TX)
 		return XDP_TX;
 	if (reason == PC_REASON_REDIRECT)
 		return XDP_REDIRECT;
-	return pass ? XDP_PASS : XDP_DROP;
+	return reason <= PC_REASON_PASS_GUARD ? XDP_PASS : XDP_DROP;
+}
+
+/* What passes to a service port is for the daemon, and dropped while it is away. */
+static __always_inline int pc_leave_service(enum pc_reason reason)
+{
+	if (reason >= PC_REASON_PASS_CONTROL && reason < PC_REASON_PASS_GUARD && pc_daemon_away())
+		reason = PC_REASON_DROP_AWAY;
+	return pc_leave(reason);
 }
 
 /* A program gone wrong, for tests of the guarded attach: whatever reaches it is lost. */
 static __always_inline int pc_drop_all(const struct xdp_md *ctx)
 {
-	struct pc_ctl *ctl = pc_ctl_get();
-
-	if (!ctl || pc_guard_tripped(ctx, ctl, bpf_ktime_get_coarse_ns()))
-		return XDP_PASS;
-	return XDP_DROP;
+	return pc_guard_tripped(ctx) ? XDP_PASS : XDP_DROP;
 }
 
 SEC("xdp")
 int pc1_relay(struct xdp_md *ctx)
 {
 	struct pc_pkt pkt = {};
-	struct pc_ctl *ctl;
-	__u64 now;
+	enum pc_port port;
 
 	if (PC_DROP_ALL)
 		return pc_drop_all(ctx);
-	if (!pc_parse_udp4(ctx, &pkt) || !pc_classify_port(&pkt))
+	if (!pc_parse_udp4(ctx, &pkt))
 		return XDP_PASS;
-	ctl = pc_ctl_get();
-	if (!ctl)
+	port = pc_classify_port(pkt.dport);
+	if (port == PC_PORT_FOREIGN)
 		return XDP_PASS;
-	now = bpf_ktime_get_coarse_ns();
-	return pc_leave(pc_relay(ctx, &pkt, ctl, now), &pkt, ctl, now);
+	if (pc_guard_tripped(ctx))
+		return pc_leave(PC_REASON_PASS_GUARD);
+	if (!pkt.plain || !pc_parse_consistent(&pkt))
+		return port == PC_PORT_SERVICE ? pc_leave_service(PC_REASON_PASS_UNUSUAL)
+					       : pc_leave(PC_REASON_PASS_UNUSUAL);
+	if (port == PC_PORT_SERVICE)
+		return pc_leave_service(pc_relay_service(ctx, &pkt));
+	return pc_leave(pc_relay_down(ctx, &pkt));
 }

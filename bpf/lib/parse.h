@@ -55,20 +55,18 @@ struct pc_pkt {
 	struct iphdr *ip;
 	struct udphdr *udp; /* set only if plain */
 	bool plain;	    /* no IP options and no fragment */
-	bool service;	    /* to a service port, not to a relayed one */
 	__be16 dport;
 };
 
 /* The IPv4 header of the frame, or NULL. */
 static __always_inline struct iphdr *pc_parse_link(const struct pc_pkt *pkt)
 {
-	struct ethhdr *eth = pkt->data;
-	void *next = eth + 1;
+	void *next = pkt->data + sizeof(struct ethhdr);
 	__be16 proto;
 
 	if (next + sizeof(struct iphdr) + sizeof(struct udphdr) > pkt->data_end)
 		return NULL;
-	proto = eth->h_proto;
+	proto = *pc_u16_at(pkt->data, 12);
 #pragma unroll
 	for (int i = 0; i < PC_VLAN_TAGS; i++) {
 		struct pc_vlan *vlan = next;

@@ -338,6 +338,15 @@ static void test_words(void **state)
 	assert_int_equal(pc_cli_match(words, 4, "reloads"), PC_ERR_NOT_FOUND);
 }
 
+static void test_quantities(void **state)
+{
+	char buf[24];
+
+	assert_string_equal(pc_cli_quantity(0, "B", buf), "0 B");
+	assert_string_equal(pc_cli_quantity(999, "B", buf), "999 B");
+	assert_string_equal(pc_cli_quantity(1.5e6, "bit/s", buf), "1.5 Mbit/s");
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -345,6 +354,7 @@ int main(void)
 		T(test_answers),       T(test_refusals),	T(test_byte_by_byte),
 		T(test_one_at_a_time), T(test_longest_request), T(test_out_of_memory_closes),
 		T(test_client),	       T(test_client_failures), T(test_words),
+		T(test_quantities),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/parse.h"
+#include "ctl/cli.h"
 
 #define PASSWORD_MAX 512
 
@@ -165,12 +166,12 @@ static void print_tenant(const json_t *t)
 {
 	const char *name = json_string_value(json_object_get(t, "name"));
 	const char *tier = json_string_value(json_object_get(t, "tier"));
-	char up[16], down[16];
+	char up[24], down[24];
 
-	printf("%-24s %-12s %8lld %11sB %11sB\n", name ? name : "?", tier ? tier : "?",
+	printf("%-24s %-12s %8lld %12s %12s\n", name ? name : "?", tier ? tier : "?",
 	       (long long)json_integer_value(json_object_get(t, "sessions")),
-	       pc_format_si((double)number(t, "up", "payload_bytes"), up),
-	       pc_format_si((double)number(t, "down", "payload_bytes"), down));
+	       pc_cli_quantity((double)number(t, "up", "payload_bytes"), "B", up),
+	       pc_cli_quantity((double)number(t, "down", "payload_bytes"), "B", down));
 }
 
 int run_tenant_list(const struct invocation *in)

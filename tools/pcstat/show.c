@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/parse.h"
+#include "ctl/cli.h"
 #include "ctl/report.h"
 #include "table.h"
 
@@ -173,14 +173,14 @@ void show_tenants(FILE *f, const json_t *tenants, unsigned int width)
 static void show_counts(FILE *f, const json_t *o)
 {
 	static const char *const dirs[] = { "up", "down" };
-	char si[16];
+	char buf[24];
 
 	for (size_t i = 0; i < PC_ARRAY_SIZE(dirs); i++) {
 		const json_t *d = json_object_get(o, dirs[i]);
 
-		fprintf(f, "%-12s %" PRIu64 " packets, %" PRIu64 " bytes payload (%sB), %" PRIu64,
+		fprintf(f, "%-12s %" PRIu64 " packets, %" PRIu64 " bytes payload (%s), %" PRIu64,
 			dirs[i], number(d, "packets", NULL), number(d, "payload_bytes", NULL),
-			pc_format_si((double)number(d, "payload_bytes", NULL), si),
+			pc_cli_quantity((double)number(d, "payload_bytes", NULL), "B", buf),
 			number(d, "wire_bytes", NULL));
 		fputs(" bytes on the wire\n", f);
 	}

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/parse.h"
+#include "ctl/cli.h"
 #include "ctl/report.h"
 
 #define GAP 2
@@ -56,18 +56,16 @@ void table_count(struct table *t, uint64_t value)
 
 void table_bytes(struct table *t, uint64_t value)
 {
-	char si[16], buf[24];
+	char buf[24];
 
-	snprintf(buf, sizeof(buf), "%sB", pc_format_si((double)value, si));
-	table_text(t, buf);
+	table_text(t, pc_cli_quantity((double)value, "B", buf));
 }
 
 void table_rate(struct table *t, double bits_per_s)
 {
-	char si[16], buf[24];
+	char buf[24];
 
-	snprintf(buf, sizeof(buf), "%sbit/s", pc_format_si(bits_per_s, si));
-	table_text(t, buf);
+	table_text(t, pc_cli_quantity(bits_per_s, "bit/s", buf));
 }
 
 /* Widths of the columns that fit; 0: left out. */

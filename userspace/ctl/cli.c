@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/parse.h"
 #include "ctl/report.h"
 
 int pc_cli_match(const char *const *words, size_t n, const char *text)
@@ -40,6 +41,16 @@ const char *pc_cli_call_error(int rc, const char *socket_path, char *buf, size_t
 			 socket_path);
 	else
 		snprintf(buf, size, "%s: %s", socket_path, pc_strerror(rc));
+	return buf;
+}
+
+const char *pc_cli_quantity(double value, const char *unit, char buf[static 24])
+{
+	char si[16];
+	size_t len = strlen(pc_format_si(value, si));
+
+	/* "1.5 M" ends in its prefix, "12" in a digit. */
+	snprintf(buf, 24, "%s%s%s", si, si[len - 1] <= '9' ? " " : "", unit);
 	return buf;
 }
 

@@ -19,6 +19,9 @@ bool pc_cli_no_daemon(int rc);
 /* One line about a failed pc_ctl_call(), in @buf of @size. Returns @buf. */
 const char *pc_cli_call_error(int rc, const char *socket_path, char *buf, size_t size);
 
+/* "1.5 MB", "0 bit/s": @value with its prefix and @unit. Returns @buf. */
+const char *pc_cli_quantity(double value, const char *unit, char buf[static 24]);
+
 /* One line on stderr: "PROGRAM: TEXT", or {"error": TEXT} with @json; escaped. */
 void pc_cli_error(const char *program, bool json, const char *text);
 

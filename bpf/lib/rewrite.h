@@ -15,7 +15,11 @@
 #define PC_L2_PLAIN 14
 #define PC_L2_TAG   4
 
-/* What is sent, and how. Filled by admission, from the flow, the packet and the next hop. */
+/*
+ * What is sent, and how. Filled by admission, from the flow, the packet and the next hop. The flow
+ * is read where it lies: should its entry be given to another flow in these nanoseconds, the
+ * checksum difference does not fit this packet, and the receiver drops it.
+ */
 struct pc_plan {
 	const struct pc_flow4 *to; /* addresses, ports and channel of what is sent */
 	const struct pc_nexthop *nh;

@@ -97,7 +97,7 @@ test:
 check: $(UNIT) $(SCENARIO)
 	$(Q)tests/run.sh check
 
-tests: all $(UNIT) $(BPFTEST) $(SCENARIO) helpers
+tests: all $(UNIT) $(BPFTEST) $(SCENARIO) helpers $(BENCH)
 helpers: $(HELPERS) $(BENCH_BPF)
 benches: all $(BENCH) $(BENCH_BPF) helpers
 
@@ -162,7 +162,14 @@ $(B)/gen/%.skel.h: $(B)/bpf/%.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name $(*)_bpf > $@.tmp && mv $@.tmp $@
 
+# Those of the benchmark are for the programs beside them.
+$(B)/gen/bench_%.skel.h: $(B)/bench/%.bpf.o
+	@mkdir -p $(@D)
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name bench_$* > $@.tmp && mv $@.tmp $@
+
 $(B)/obj/userspace/dp/dp_load.o: $(B)/gen/relay.skel.h
+$(B)/obj/tools/bench/relay_load.o: $(B)/gen/bench_gen.skel.h $(B)/gen/bench_sink.skel.h
 
 # --- programs ---
 $(B)/bin/pcd: $(B)/obj/userspace/daemon/main.o $(LIBS_A)

@@ -1,0 +1,48 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# timeout: 150
+#
+# The benchmark comes to its end and reports; how fast things are is not asked here.
+. "$(dirname "$0")/lib.sh"
+
+need_root
+for tool in turnserver jq gnuplot ethtool; do
+	command -v $tool >/dev/null || skip_all "$tool is not installed"
+done
+[ -x "$PC_BUILD/bench/relay_load" ] && [ -x "$PC_BUILD/bench/prog_cost" ] ||
+	skip_all "not built: make benches"
+
+report() {
+	jq -e "$1" "$T/out/report.json" >/dev/null
+}
+
+# Another benchmark may be at work; those of the dead are left over.
+no_namespace_left() {
+	local pid
+	for pid in $(ip netns list | sed -n 's/^pc\([0-9]*\)-\(coturn[crp]\|direct[cp]\).*/\1/p'); do
+		kill -0 "$pid" 2>/dev/null || return 1
+	done
+}
+
+timeout -k 10 120 "$TOP/tools/bench/run.sh" --quick --out "$T/out" >"$T/bench.log" 2>&1 &
+bench_pid=$!
+pids+=("$bench_pid")
+wait $bench_pid
+is "exit status" $? 0
+check "the report is complete" report '.conditions.kernel and (.prog_cost | length) >= 8
+	and (.goals | length) >= 7'
+for relay in coturn user native; do
+	check "$relay delivered" report ".relays[] | select(.relay == \"$relay\" and .payload == 160)
+		| .delivered > 0"
+done
+check "process time of the relays in user space" report '[.relays[]
+	| select(.relay == "coturn" or .relay == "user") | .process_us_per_packet.median > 0]
+	| length == 2 and all'
+check "every run has a baseline" report '[.relays[] | .ns_per_packet.median] | all(. != null)'
+check "the text has the goals" grep -q '^Goals' "$T/out/report.txt"
+check "the plot is SVG" grep -q '<svg' "$T/out/relay.svg"
+check "no namespace is left" no_namespace_left
+"$TOP/tools/bench/run.sh" --fast >/dev/null 2>&1
+is "an unknown option is a usage error" $? 2
+tail -n 20 "$T/bench.log" | diag
+finish

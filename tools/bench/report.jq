@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: MIT
+#
+# Runs of relay_load (one JSON object each, with relay and rep) to the report.
+#   jq -s --argjson conditions ... --argjson prog_cost ... -f report.jq RUNS
+#
+# Net cost of a packet = (busy seconds of the run / sent) - (the same of the baseline of the same
+# repetition, payload and generator). Every figure is the median of the repetitions.
+
+def median: sort | if length == 0 then null
+	elif length % 2 == 1 then .[length / 2 | floor]
+	else (.[length / 2 - 1] + .[length / 2]) / 2 end;
+def spread: map(select(. != null)) | {median: median, min: min, max: max};
+def inverse: if . == null or . <= 0 then null else 1 / . end;
+# Of the median, not the median of inverses: one cost, two ways to say it.
+def per_second: {median: (.median | inverse), min: (.max | inverse), max: (.min | inverse)};
+def scaled($by): map_values(if . == null then null else . * $by end);
+def generator: if .rate > 0 then "paced" else "live" end;
+def ratio($a; $b): if $a == null or $b == null or $b <= 0 then null else $a / $b end;
+def cost_of($prog; $name): $prog | map(select(.name == $name)) | first | .floors;
+
+(map(select(.relay == "direct"))
+	| map({key: "\(.rep) \(.payload) \(generator)", value: (.busy / .sent)}) | from_entries)
+	as $base
+| def net: .busy / .delivered - $base["\(.rep) \(.payload) \(generator)"] * .sent / .delivered;
+
+(map(select(.relay == "direct")) | group_by([.payload, generator]) | map({
+	payload: .[0].payload, generator: (.[0] | generator),
+	ns_per_packet: (map(.busy / .sent) | spread | scaled(1e9))
+})) as $baselines
+| (map(select(.relay != "direct" and .delivered > 0)) | group_by([.relay, .payload])
+	| map({
+		relay: .[0].relay, payload: .[0].payload, generator: (.[0] | generator),
+		runs: length, sent: (map(.sent) | add), delivered: (map(.delivered) | add),
+		lost: (map(.sent - .delivered) | add),
+		ns_per_packet: (map(net) | spread | scaled(1e9)),
+		packets_per_cpu_second: (map(net) | spread | per_second),
+		process_us_per_packet: (if .[0].rate > 0
+			then (map(.process / .delivered) | spread | scaled(1e6)) else null end),
+		packets_per_process_cpu_second: (if .[0].rate > 0
+			then (map(.process / .delivered) | spread | per_second) else null end),
+		packets_per_second_one_cpu: (if .[0].rate > 0
+			then null else (map(.delivered / .seconds) | spread) end)
+	})) as $relays
+| def of($name): $relays | map(select(.relay == $name and .payload == 160)) | first;
+  of("coturn") as $coturn | of("user") as $user
+| {
+	conditions: $conditions,
+	prog_cost: $prog_cost,
+	baselines: $baselines,
+	relays: ($relays | map(. + {
+		times_coturn: ratio(.packets_per_cpu_second.median;
+			$coturn.packets_per_cpu_second.median),
+		times_coturn_process: ratio(.packets_per_cpu_second.median;
+			$coturn.packets_per_process_cpu_second.median)
+	})),
+	goals: [
+		{name: "ChannelData to UDP, floors", goal: "<= 5",
+			value: cost_of($prog_cost; "ChannelData to UDP"), limit: 5, most: true},
+		{name: "UDP to ChannelData, floors", goal: "<= 5",
+			value: cost_of($prog_cost; "UDP to ChannelData"), limit: 5, most: true},
+		{name: "unrelated UDP, floors", goal: "<= 2",
+			value: cost_of($prog_cost; "unrelated UDP"), limit: 2, most: true},
+		{name: "XDP native, times coturn", goal: ">= 20",
+			value: ratio(of("native").packets_per_cpu_second.median;
+				$coturn.packets_per_cpu_second.median), limit: 20, most: false},
+		{name: "user space, process us per packet", goal: "<= 3",
+			value: $user.process_us_per_packet.median, limit: 3, most: true},
+		{name: "user space, share of coturn's process time", goal: "<= 0.5",
+			value: ratio($user.process_us_per_packet.median;
+				$coturn.process_us_per_packet.median), limit: 0.5, most: true},
+		{name: "packets lost by XDP native", goal: "0",
+			value: ($relays | map(select(.relay == "native") | .lost) | add),
+			limit: 0, most: true}
+	] | map({name, goal, value, met: (.value != null
+		and (if .most then .value <= .limit else .value >= .limit end))})
+}

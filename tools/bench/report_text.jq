@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+#
+# The report as text: jq -r -f report_text.jq report.json
+
+def pad($n): tostring | if length < $n then " " * ($n - length) + . else . end;
+def padr($n): tostring | if length < $n then . + " " * ($n - length) else . end;
+def fixed($d): if . == null then "-" else
+	(. * pow(10; $d) | round) as $v
+	| (if $v < 0 then "-" else "" end) as $sign | ($v | fabs | tostring) as $t
+	| if $d == 0 then $sign + $t else
+		(("0" * ([$d + 1 - ($t | length), 0] | max)) + $t) as $u
+		| $sign + $u[:-$d] + "." + $u[-$d:] end end;
+def million: if . == null then "-" else . / 1e6 | fixed(if . < 1 then 3 else 2 end) end;
+def title: {coturn: "coturn", user: "pcd, xdp = off", native: "pcd, XDP native",
+	generic: "pcd, XDP generic"}[.];
+def least_most($d): "\(.min | fixed($d)) - \(.max | fixed($d))";
+
+.conditions as $c
+| "people-cloud data plane, benchmark of \($c.date)",
+"kernel \($c.kernel), \($c.cpus) x \($c.cpu)",
+"\($c.pcd), coturn \($c.coturn), \($c.clang)",
+"CPUs: generator \($c.generator_cpu), relays in user space \($c.relay_cpu); busy with other things"
+	+ " before and after: \($c.other_before | . * 100 | fixed(1)) %, "
+	+ "\($c.other_after | . * 100 | fixed(1)) %",
+"\($c.repetitions) repetitions, interleaved; medians, and least - most;"
+	+ " \($c.repeated) runs repeated because others used the CPUs",
+"",
+"XDP program, BPF_PROG_TEST_RUN      ns/packet    floors   goal",
+(.prog_cost[] | "  \(.name | padr(32)) \(.ns | fixed(1) | pad(10)) \(.floors | fixed(2) | pad(9))   "
+	+ (if .budget > 0 then "<= \(.budget)" else "-" end)),
+"",
+"Relayed packets per CPU-second, client to peer, ChannelData to UDP over veth",
+"  N delivered packets / (CPU-seconds the whole machine was busy - CPU-seconds of the same",
+"  generator and sink without a relay between them). coturn and xdp = off: \($c.rate) packets/s",
+"  from a packet socket in bursts of 32; XDP: live frames as fast as one CPU goes.",
+"",
+"  relay               payload   M packets/CPU-s     (least - most)   ns/packet   x coturn       lost",
+(.relays | sort_by([({coturn: 0, user: 1, generic: 2, native: 3}[.relay]), .payload])[]
+	| "  \(.relay | title | padr(18)) \("\(.payload) B" | pad(8))"
+	+ " \(.packets_per_cpu_second.median | million | pad(17))"
+	+ " \("\(.packets_per_cpu_second.min | million) - \(.packets_per_cpu_second.max | million)"
+		| pad(18))"
+	+ " \(.ns_per_packet.median | fixed(0) | pad(11))"
+	+ " \(if .payload == 160 then .times_coturn | fixed(1) else "" end | pad(10))"
+	+ " \("\(.lost) of \(.sent)" | pad(10))"),
+"",
+"Process time of the relays in user space (utime + stime)",
+"  relay                us/packet    (least - most)   packets per process-CPU-second",
+(.relays[] | select(.process_us_per_packet)
+	| "  \(.relay | title | padr(18)) \(.process_us_per_packet.median | fixed(2) | pad(11))"
+	+ " \(.process_us_per_packet | least_most(2) | pad(17))"
+	+ "   \(.packets_per_process_cpu_second.median | million) M"),
+(.relays[] | select(.relay == "native" and .payload == 160)
+	| "  XDP native beside coturn's process time alone: x \(.times_coturn_process | fixed(1))"),
+"",
+"Most that one CPU delivered, generator and sink included",
+(.relays[] | select(.packets_per_second_one_cpu)
+	| "  \(.relay | title | padr(18)) \("\(.payload) B" | pad(8))"
+	+ " \(.packets_per_second_one_cpu.max | million | pad(9)) M packets/s"),
+"",
+"Generator and sink alone",
+(.baselines[] | "  \(.generator | padr(18)) \("\(.payload) B" | pad(8))"
+	+ " \(.ns_per_packet.median | fixed(0) | pad(9)) ns/packet"
+	+ " (\(.ns_per_packet | least_most(0)))"),
+"",
+"Goals",
+(.goals[] | "  \(if .met then "met   " else "MISSED" end) \(.name | padr(46))"
+	+ " \(.value | fixed(2) | pad(8))   goal \(.goal)"),
+(.relays[] | select(.generator == "live" and .lost != 0)
+	| "  note: \(.relay | title) at \(.payload) B lost \(.lost) of \(.sent) packets")

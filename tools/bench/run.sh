@@ -1,0 +1,180 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# The benchmark: tools/bench/run.sh [--quick] [--out DIR]
+#   --quick   one short repetition: whether it works, not how fast it is
+#   --out     where report.json, report.txt and relay.svg go (build/bench)
+#
+# What is measured, in one run on one machine, so that ratios can be compared:
+#  1. the XDP program beside an empty one (prog_cost);
+#  2. packets relayed per CPU-second, from end to end over veth, through coturn, through pcd in user
+#     space, and through pcd in XDP, generic and native.
+#
+# The definition, the same for all: N delivered packets (counted by an XDP program at the peer)
+# divided by (CPU-seconds the whole machine was busy - CPU-seconds the same generator needs to send
+# the same frames straight to the same sink). So the relay's side of the kernel, the second cable and
+# whatever is moved to other threads or soft interrupts counts as the relay's cost.
+#
+# Two generators, because a relay in user space cannot take what XDP takes. User space gets its
+# frames from a packet socket, at a rate it sustains without loss, in bursts that let it work in
+# batches; the buffers it receives are allocated by the generator, so that cost is not the relay's.
+# XDP gets live frames, as from a driver, as fast as one CPU can: generator, relay and sink share it.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+. tools/bench/lib.sh
+
+quick=0 out=$PC_BUILD/bench
+repetitions=5 cost_rounds=2000 live=3000000 paced=100000 rate=50000
+sizes=(160 50 1200)
+# No repetition begins later than this.
+last_start=240
+
+usage() {
+	echo "usage: tools/bench/run.sh [--quick] [--out DIR]" >&2
+	exit 2
+}
+
+parse_options() {
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--quick) quick=1 ;;
+		--out)
+			[ $# -ge 2 ] || usage
+			shift
+			out=$1
+			;;
+		*) usage ;;
+		esac
+		shift
+	done
+	[ $quick = 0 ] || {
+		repetitions=1 cost_rounds=50 live=200000 paced=10000
+	}
+}
+
+say() {
+	printf 'bench %3d s: %s\n' "$SECONDS" "$*"
+}
+
+check_machine() {
+	local tool
+	[ "$(id -u)" = 0 ] || die "needs root for network namespaces"
+	for tool in turnserver jq gnuplot ethtool taskset; do
+		command -v $tool >/dev/null || die "$tool is not installed"
+	done
+	for tool in "$PC_BIN/pcd" "$PC_BUILD/bench/relay_load" "$PC_BUILD/bench/prog_cost"; do
+		[ -x "$tool" ] || die "$tool is not built: make benches"
+	done
+	mkdir -p "$out" || die "cannot make $out"
+}
+
+# Share of all CPUs that was busy in one second without us.
+other_busy() {
+	local before after
+	before=$(awk '$1 == "cpu" { print $5 + $6 + $9, $2 + $3 + $4 + $7 + $8 }' /proc/stat)
+	sleep 1
+	after=$(awk '$1 == "cpu" { print $5 + $6 + $9, $2 + $3 + $4 + $7 + $8 }' /proc/stat)
+	awk -v a="$before $after" 'BEGIN {
+		split(a, v, " ")
+		idle = v[3] - v[1]
+		busy = v[4] - v[2]
+		printf "%.3f", (idle + busy ? busy / (idle + busy) : 0)
+	}'
+}
+
+# Lowers the rate until both relays in user space lose nothing.
+find_rate() {
+	local name lost _
+	for _ in 1 2 3 4 5; do
+		lost=0
+		for name in coturn user; do
+			measure $name 160 $((rate / 5)) $rate
+			lost=$((lost + $(jq '.sent - .delivered' <<<"$LINE")))
+		done
+		[ $lost != 0 ] || return 0
+		rate=$((rate * 6 / 10))
+	done
+	say "relays in user space lose packets even at $rate/s"
+}
+
+# one REP RELAY PAYLOAD COUNT [RATE]
+one() {
+	local rep=$1
+	shift
+	if [ $quick = 1 ]; then measure "$@"; else measure_quiet "$@"; fi
+	jq -c --arg relay "$1" --argjson rep "$rep" '. + {relay: $relay, rep: $rep}' \
+		<<<"$LINE" >>"$T/runs.jsonl"
+	say "$(jq -r --arg relay "$1" --arg rep "$rep/$repetitions" '"\($rep) \($relay), "
+		+ "\(.payload) B: \(.busy / .sent * 1e9 | round) ns busy a packet, "
+		+ "\(.sent - .delivered) of \(.sent) lost"' <<<"$LINE")"
+}
+
+repetition() {
+	local rep=$1 size name
+	bind_all
+	for name in direct coturn user; do
+		one "$rep" $name 160 $paced $rate
+	done
+	for size in "${sizes[@]}"; do
+		one "$rep" direct "$size" $live
+		for name in native generic; do
+			[[ " ${RELAYS[*]} " != *" $name "* ]] || one "$rep" $name "$size" $live
+		done
+	done
+}
+
+conditions() {
+	jq -n --arg date "$(date -u +%Y-%m-%dT%H:%MZ)" --arg kernel "$(uname -r)" \
+		--arg cpu "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" \
+		--argjson cpus "$(nproc --all)" --arg pcd "$("$PC_BIN/pcd" -V | head -n 1)" \
+		--arg coturn "$(dpkg-query -W -f='${Version}' coturn 2>/dev/null || echo unknown)" \
+		--arg clang "$(clang --version 2>/dev/null | head -n 1)" \
+		--argjson before "$before" --argjson after "$(other_busy)" \
+		--argjson rate $rate --argjson repetitions "$done_repetitions" \
+		--argjson repeated $REPEATED --argjson gen "$GEN_CPU" --argjson relay "$RELAY_CPU" \
+		--argjson quick $quick \
+		'{date: $date, kernel: $kernel, cpu: $cpu, cpus: $cpus, pcd: $pcd, coturn: $coturn,
+		clang: $clang, other_before: $before, other_after: $after, rate: $rate,
+		repetitions: $repetitions, repeated: $repeated, generator_cpu: $gen,
+		relay_cpu: $relay, quick: ($quick == 1)}'
+}
+
+report() {
+	conditions >"$T/conditions.json" || return 1
+	jq -s --slurpfile c "$T/conditions.json" --slurpfile p "$T/prog_cost.json" \
+		"(\$c[0]) as \$conditions | (\$p[0].prog_cost.cases) as \$prog_cost |
+		$(cat tools/bench/report.jq)" "$T/runs.jsonl" >"$T/report.json" &&
+		jq -r -f tools/bench/report_text.jq "$T/report.json" >"$T/report.txt" || return 1
+	jq -r '.relays | map(select(.payload == 160 and .packets_per_cpu_second.median))
+		| sort_by({coturn: 0, user: 1, generic: 2, native: 3}[.relay])
+		| to_entries[] | [.key, "\"" + {coturn: "coturn", user: "pcd, user space",
+		generic: "pcd, XDP generic", native: "pcd, XDP native"}[.value.relay] + "\"",
+		(.value.packets_per_cpu_second
+		| .median, (.min // .median), (.max // .median))] | join(" ")' \
+		"$T/report.json" >"$T/relay.dat" &&
+		gnuplot -e "data='$T/relay.dat'; out='$T/relay.svg'" tools/bench/relay.gp || return 1
+	cp "$T/report.json" "$T/report.txt" "$T/relay.svg" "$out"/
+}
+
+parse_options "$@"
+check_machine
+need_root
+before=$(other_busy)
+say "other processes use $(awk -v b="$before" 'BEGIN { printf "%.0f", b * 100 }') % of the CPUs"
+say "XDP program beside an empty one"
+"$PC_BUILD/bench/prog_cost" -j $cost_rounds >"$T/prog_cost.json" || die "prog_cost failed"
+relays_up
+say "up: ${RELAYS[*]}"
+bind_all
+find_rate
+done_repetitions=0
+for ((rep = 1; rep <= repetitions && SECONDS < last_start; rep++)); do
+	repetition "$rep"
+	done_repetitions=$rep
+done
+end_clients
+report || die "cannot write the report"
+echo
+cat "$out/report.txt"
+echo
+echo "$out/report.json, $out/report.txt, $out/relay.svg"

@@ -215,7 +215,10 @@ int pc_turn_reconfigure(struct pc_turn *t, const struct pc_turn_config *config, 
 /* A datagram from a client. @d needs PC_TURN_HEADROOM and PC_TURN_TAILROOM around it. */
 void pc_turn_input(struct pc_turn *t, const struct pc_turn_path *path, struct pc_dgram *d,
 		   uint64_t now, uint64_t realtime_s);
-/* A datagram from @peer on a relay port of @alloc; @local is the port's address. */
+/*
+ * A datagram from @peer on a relay port of @alloc (NULL: the port is only held); @local is the
+ * port's address. @alloc may end during this call and those below: then port_close was called.
+ */
 void pc_turn_peer_input(struct pc_turn *t, struct pc_turn_alloc *alloc,
 			const struct pc_addr *local, const struct pc_addr *peer, struct pc_dgram *d,
 			uint64_t now);

@@ -177,7 +177,7 @@ void pc_turn_channel_data(struct pc_turn *t, const struct pc_turn_path *path, st
 	number = pc_read_u16(&r);
 	len = pc_read_u16(&r);
 	if (r.failed) {
-		pc_turn_drop(t, PC_TURN_DROP_MALFORMED);
+		pc_turn_drop(t, PC_TURN_DROP_LENGTH);
 		return;
 	}
 	a = pc_turn_alloc_find(t, path, now);
@@ -259,7 +259,9 @@ void pc_turn_peer_input(struct pc_turn *t, struct pc_turn_alloc *alloc, const st
 {
 	struct payload p = { .data = d->data, .len = d->len, .tos = d->tos };
 
-	if (!pc_turn_alloc_live(alloc, now) || !pc_turn_alloc_port(alloc, peer->ip.family)) {
+	/* A port that is only reserved has no allocation yet. */
+	if (!alloc || !pc_turn_alloc_live(alloc, now) ||
+	    !pc_turn_alloc_port(alloc, peer->ip.family)) {
 		pc_turn_drop(t, PC_TURN_DROP_NO_ALLOCATION);
 		return;
 	}
@@ -291,7 +293,7 @@ void pc_turn_peer_icmp(struct pc_turn *t, struct pc_turn_alloc *alloc, const str
 	struct pc_dgram d = { .data = r.buf, .ttl = TURN_DEFAULT_TTL };
 	struct pc_writer w;
 
-	if (!icmp_relevant(peer->ip.family, type) || !pc_turn_alloc_live(alloc, now) ||
+	if (!alloc || !icmp_relevant(peer->ip.family, type) || !pc_turn_alloc_live(alloc, now) ||
 	    !pc_turn_permission_find(alloc, &peer->ip))
 		return;
 	/* RFC 8656 section 18.13: 16 bits reserved, 7 of type, 9 of code. */

@@ -75,13 +75,17 @@ static inline bool answer_attr(const struct pc_stun_msg *msg, uint16_t type, uns
 	return false;
 }
 
-/* Remembers what a successful Allocate gave. */
+/* Remembers the nonce, and what a successful Allocate gave. */
 static inline void answer_learn(struct answer_vars *vars, const struct client *c,
 				const struct pc_stun_msg *msg)
 {
 	struct pc_stun_attr attr;
 	struct pc_addr addr;
-	char name[48], hex[2 * 8 + 1];
+	char name[48], hex[2 * 256 + 1];
+
+	pc_format_hex(c->nonce, c->nonce_len, hex);
+	snprintf(name, sizeof(name), "%s.nonce", c->name);
+	answer_set(vars, name, "x:%s", hex);
 
 	for (unsigned int i = 0; answer_attr(msg, PC_ATTR_XOR_RELAYED_ADDRESS, i, &attr); i++) {
 		if (pc_stun_attr_xor_addr(msg, &attr, &addr) == 0)

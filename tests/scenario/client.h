@@ -228,7 +228,7 @@ static inline void client_input(struct fake *f, const struct client *c, const vo
 
 	memset(buf, 0xee, odd + PC_TURN_HEADROOM + len + PC_TURN_TAILROOM);
 	memcpy(d.data, data, len);
-	if (alloc)
+	if (local)
 		pc_turn_peer_input(f->t, alloc, local, peer, &d, f->now);
 	else
 		pc_turn_input(f->t, &c->path, &d, f->now, f->realtime_s);

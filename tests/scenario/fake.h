@@ -54,6 +54,8 @@ struct fake {
 	uint64_t now, realtime_s;
 	uint64_t seed;
 	bool quiet; /* keep neither events nor datagrams */
+	/* Sees every datagram, kept or not. */
+	void (*check)(struct fake *f, const struct pc_addr *to, const struct pc_dgram *d);
 	char *events[FAKE_EVENTS];
 	size_t n_events;
 	struct fake_port *ports;
@@ -95,6 +97,8 @@ static inline void fake_send(struct fake *f, const struct pc_addr *from, const s
 {
 	struct fake_dgram *s;
 
+	if (f->check)
+		f->check(f, to, d);
 	if (f->quiet)
 		return;
 	s = calloc(1, sizeof(*s));

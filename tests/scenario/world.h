@@ -30,8 +30,6 @@ static int peer_sends(struct scenario *s, const struct pc_addr *peer, char **w, 
 
 	if (!port || len < 0)
 		return wrong(s, "no such port");
-	if (!port->alloc)
-		return 0; /* a reserved port hears nothing */
 	for (int i = 5; i < n; i++) {
 		if (strncmp(w[i], "ttl=", 4) == 0)
 			from.ttl = (uint8_t)strtoul(w[i] + 4, NULL, 10);

@@ -284,7 +284,7 @@ xdp_pass() {
 	shift
 	log=$T/xdp-pass-$name-$1.log
 	spawn_in "$name" "$log" "$PC_HELPERS/xdp_pass" "$@"
-	wait_for 5 grep -q ready "$log" || {
+	wait_for 5 grep -qs ready "$log" || {
 		diag <"$log"
 		return 1
 	}

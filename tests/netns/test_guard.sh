@@ -54,7 +54,7 @@ has() {
 watch_reach() {
 	spawn_in outside "$T/ping.log" ping -D -i 0.2 -W 1 "$STUN_ADDR"
 	PING=$SPAWNED
-	wait_for 5 grep -q 'bytes from' "$T/ping.log"
+	wait_for 5 grep -qs 'bytes from' "$T/ping.log"
 }
 
 answers() {
@@ -106,7 +106,7 @@ test_drop_all() {
 test_death() {
 	local start took
 	spawn_in server "$T/trial.log" "$GUARD" -t -s -O "$DROPALL" "$BPFFS/t1" "$T/state" eth0 native
-	wait_for 5 grep -q TRIAL "$T/trial.log"
+	wait_for 5 grep -qs TRIAL "$T/trial.log"
 	is "on trial in native mode" "$(xdp_mode server eth0)" native
 	check "the program drops everything" unreachable
 	start=$(date +%s%N)
@@ -118,7 +118,7 @@ test_death() {
 	check "its death takes the program off" wait_for 2 has_xdp server eth0 off
 
 	spawn_in server "$T/trial2.log" "$GUARD" -t -s -O "$DROPALL" "$BPFFS/t2" "$T/state" eth0 native
-	wait_for 5 grep -q TRIAL "$T/trial2.log"
+	wait_for 5 grep -qs TRIAL "$T/trial2.log"
 	end_pid "$SPAWNED" KILL
 	check "killed in the middle of attaching: reachable" wait_for 2 reachable
 	is "and nothing attached" "$(xdp_mode server eth0)" off

@@ -32,7 +32,7 @@ start() {
 	: >"$LOG"
 	spawn_in host "$LOG" "$NEXTHOP" "${@:1:$#-1}" "${@: -1}"
 	HOPS=$SPAWNED
-	wait_for 10 grep -q READY "$LOG" && return
+	wait_for 10 grep -qs READY "$LOG" && return
 	grep -q 'no kernel half' "$LOG" && skip_all "$(tail -n 1 "$LOG")"
 	diag <"$LOG"
 	return 1

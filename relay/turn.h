@@ -142,8 +142,9 @@ struct pc_turn_ops {
 			  const struct pc_dgram *d);
 	/*
 	 * Opens (binds) @local for @alloc: datagrams that arrive there are to be handed to
-	 * pc_turn_peer_input with @alloc. @alloc NULL: only hold the port (reservation); the machine
-	 * later calls port_assign. Returns 0 or -errno (-EADDRINUSE: another port is tried).
+	 * pc_turn_peer_input with @alloc. @alloc NULL: only hold the port (reservation); the
+	 * machine later calls port_assign. Returns 0 or -errno (-EADDRINUSE: another port is
+	 * tried).
 	 */
 	int (*port_open)(void *ctx, const struct pc_addr *local, struct pc_turn_alloc *alloc,
 			 void **ret_port);
@@ -195,7 +196,8 @@ struct pc_turn_config {
 	uint32_t max_lifetime_s;     /* 3600 */
 	struct pc_addr alternate;    /* set: new Allocates are answered 300 with it (drain) */
 	bool draining;		     /* no new allocations: 508, or 300 when alternate is set */
-	/* Replies to sources that proved nothing: per second and /32 or /64, bursts of twice that. */
+	/* Replies to sources that proved nothing: per second and /32 or /64, bursts of twice that.
+	 */
 	uint32_t stranger_replies_per_s; /* 0: unlimited */
 	struct pc_nonce_keys nonce_keys;
 	const struct pc_policy *policy; /* borrowed; must outlive its replacement */
@@ -204,7 +206,8 @@ struct pc_turn_config {
 /* @config is copied, @ops and @ctx borrowed. Returns 0, -ENOMEM or PC_ERR_RANGE. */
 int pc_turn_new(const struct pc_turn_config *config, const struct pc_turn_ops *ops, void *ctx,
 		uint64_t now, struct pc_turn **ret_turn);
-/* Closes ports but neither flows, slots nor records: the data plane goes on, the store keeps all. */
+/* Closes ports but neither flows, slots nor records: the data plane goes on, the store keeps all.
+ */
 void pc_turn_free(struct pc_turn *t);
 /*
  * Swaps configuration: realm, lifetimes, limits, keys, policy (channels and permissions that no
@@ -219,9 +222,8 @@ void pc_turn_input(struct pc_turn *t, const struct pc_turn_path *path, struct pc
  * A datagram from @peer on a relay port of @alloc (NULL: the port is only held); @local is the
  * port's address. @alloc may end during this call and those below: then port_close was called.
  */
-void pc_turn_peer_input(struct pc_turn *t, struct pc_turn_alloc *alloc,
-			const struct pc_addr *local, const struct pc_addr *peer, struct pc_dgram *d,
-			uint64_t now);
+void pc_turn_peer_input(struct pc_turn *t, struct pc_turn_alloc *alloc, const struct pc_addr *local,
+			const struct pc_addr *peer, struct pc_dgram *d, uint64_t now);
 /* An ICMP error about a datagram sent to @peer (RFC 8656 section 11.5). @data: 4 bytes (MTU). */
 void pc_turn_peer_icmp(struct pc_turn *t, struct pc_turn_alloc *alloc, const struct pc_addr *peer,
 		       uint8_t type, uint8_t code, uint32_t data, uint64_t now);
@@ -265,7 +267,8 @@ struct pc_turn_view {
 	uint64_t created_ns;
 	uint32_t permissions;
 	uint32_t channels;
-	const char *username; /* not NUL-terminated by peers: it is here, escaped by whoever prints */
+	const char
+		*username; /* not NUL-terminated by peers: it is here, escaped by whoever prints */
 };
 /* Calls @fn for each allocation until it returns non-zero, and returns that. */
 int pc_turn_each(const struct pc_turn *t, int (*fn)(void *arg, const struct pc_turn_view *view),

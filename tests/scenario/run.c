@@ -6,46 +6,11 @@
  */
 #include <dirent.h>
 #include <limits.h>
-#include <malloc.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "tests/scenario/answers.h"
-
-#define MAX_WORDS   64
-#define MAX_LINE    8192
-#define MAX_CLIENTS 16
-
-struct scenario {
-	struct fake f;
-	struct client clients[MAX_CLIENTS];
-	size_t n_clients;
-	struct answer_vars vars;
-	uint8_t raw[CLIENT_MAX_MESSAGE];
-	size_t memory;
-	char error[512];
-};
-
-static int __attribute__((format(printf, 2, 3))) wrong(struct scenario *s, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(s->error, sizeof(s->error), fmt, ap);
-	va_end(ap);
-	return -1;
-}
-
-static int start(struct scenario *s)
-{
-	int r;
-
-	if (s->f.t)
-		return 0;
-	s->f.config.policy = s->f.policy;
-	r = pc_turn_new(&s->f.config, &fake_ops, &s->f, s->f.now, &s->f.t);
-	return r < 0 ? wrong(s, "pc_turn_new: %s", pc_strerror(r)) : 0;
-}
+#include "tests/scenario/setup.h"
+#include "tests/scenario/world.h"
 
 static struct client *find_client(struct scenario *s, const char *name)
 {
@@ -55,8 +20,6 @@ static struct client *find_client(struct scenario *s, const char *name)
 	}
 	return NULL;
 }
-
-#include "tests/scenario/setup.h"
 
 /* --- clients --- */
 
@@ -219,8 +182,6 @@ static int run_client(struct scenario *s, struct client *c, char **w, int n)
 		return wrong(s, "%s what?", w[0]);
 	return 0;
 }
-
-#include "tests/scenario/world.h"
 
 static const struct {
 	const char *name;

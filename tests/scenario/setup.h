@@ -3,7 +3,9 @@
 #ifndef PC_TESTS_SCENARIO_SETUP_H
 #define PC_TESTS_SCENARIO_SETUP_H
 
-static int cmd_relay(struct scenario *s, char **w, int n)
+#include "tests/scenario/scenario.h"
+
+static inline int cmd_relay(struct scenario *s, char **w, int n)
 {
 	struct pc_turn_relay_ip *ip = &s->f.config.relay_ips[s->f.config.n_relay_ips];
 
@@ -15,7 +17,7 @@ static int cmd_relay(struct scenario *s, char **w, int n)
 	return 0;
 }
 
-static int cmd_set(struct scenario *s, char **w, int n)
+static inline int cmd_set(struct scenario *s, char **w, int n)
 {
 	struct pc_turn_config *c = &s->f.config;
 	unsigned long v;
@@ -46,7 +48,7 @@ static int cmd_set(struct scenario *s, char **w, int n)
 	return 0;
 }
 
-static int cmd_rule(struct scenario *s, char **w, int n)
+static inline int cmd_rule(struct scenario *s, char **w, int n)
 {
 	struct pc_prefix prefix;
 
@@ -57,7 +59,7 @@ static int cmd_rule(struct scenario *s, char **w, int n)
 	return pc_policy_add(s->f.policy, &prefix, strcmp(w[0], "allow") == 0);
 }
 
-static int cmd_user(struct scenario *s, char **w, int n)
+static inline int cmd_user(struct scenario *s, char **w, int n)
 {
 	struct fake_user *u = &s->f.users[s->f.n_users];
 
@@ -92,7 +94,7 @@ static int cmd_user(struct scenario *s, char **w, int n)
 }
 
 /* `forget-user NAME`, `password NAME NEW`, `timed NAME SECRET`: password from a shared secret. */
-static int cmd_account(struct scenario *s, char **w, int n)
+static inline int cmd_account(struct scenario *s, char **w, int n)
 {
 	for (size_t i = 0; n >= 2 && i < s->f.n_users; i++) {
 		struct fake_user *u = &s->f.users[i];
@@ -115,7 +117,7 @@ static int cmd_account(struct scenario *s, char **w, int n)
 	return wrong(s, "no such user");
 }
 
-static int cmd_reconfigure(struct scenario *s, char **w, int n)
+static inline int cmd_reconfigure(struct scenario *s, char **w, int n)
 {
 	int want = n > 1 ? (int)strtol(w[1], NULL, 10) : 0;
 	int r = pc_turn_reconfigure(s->f.t, &s->f.config, s->f.now);

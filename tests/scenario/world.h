@@ -3,8 +3,13 @@
 #ifndef PC_TESTS_SCENARIO_WORLD_H
 #define PC_TESTS_SCENARIO_WORLD_H
 
+#include <malloc.h>
+
+#include "base/cleanup.h"
+#include "tests/scenario/scenario.h"
+
 /* The port whose address clients see as @text. */
-static struct fake_port *find_port(struct scenario *s, const char *text)
+static inline struct fake_port *find_port(struct scenario *s, const char *text)
 {
 	struct pc_addr addr;
 
@@ -22,7 +27,7 @@ static struct fake_port *find_port(struct scenario *s, const char *text)
 }
 
 /* `peer ADDR sends RELAYED VALUE [ttl=] [tos=]` */
-static int peer_sends(struct scenario *s, const struct pc_addr *peer, char **w, int n)
+static inline int peer_sends(struct scenario *s, const struct pc_addr *peer, char **w, int n)
 {
 	struct fake_port *port = n >= 5 ? find_port(s, w[3]) : NULL;
 	int len = n >= 5 ? client_bytes(w[4], s->raw, sizeof(s->raw)) : -1;
@@ -41,7 +46,7 @@ static int peer_sends(struct scenario *s, const struct pc_addr *peer, char **w, 
 }
 
 /* `peer ADDR gets VALUE [from=LOCAL] [ttl=] [tos=] [df] [no-df]`, `peer ADDR gets nothing` */
-static int peer_gets(struct scenario *s, const struct pc_addr *peer, char **w, int n)
+static inline int peer_gets(struct scenario *s, const struct pc_addr *peer, char **w, int n)
 {
 	struct fake_dgram *d = fake_take_dgram(&s->f, peer);
 	int len = client_bytes(w[3], s->raw, sizeof(s->raw));
@@ -69,7 +74,7 @@ static int peer_gets(struct scenario *s, const struct pc_addr *peer, char **w, i
 	return s->error[0] ? -1 : 0;
 }
 
-static int cmd_peer(struct scenario *s, char **w, int n)
+static inline int cmd_peer(struct scenario *s, char **w, int n)
 {
 	struct pc_addr peer;
 
@@ -79,7 +84,7 @@ static int cmd_peer(struct scenario *s, char **w, int n)
 }
 
 /* `icmp PEER RELAYED TYPE CODE DATA` */
-static int cmd_icmp(struct scenario *s, char **w, int n)
+static inline int cmd_icmp(struct scenario *s, char **w, int n)
 {
 	struct fake_port *port = n == 6 ? find_port(s, w[2]) : NULL;
 	struct pc_addr peer;
@@ -94,14 +99,14 @@ static int cmd_icmp(struct scenario *s, char **w, int n)
 
 /* --- effects --- */
 
-static bool event_is(const char *event, const char *kind)
+static inline bool event_is(const char *event, const char *kind)
 {
 	size_t n = strlen(kind);
 
 	return strncmp(event, kind, n) == 0 && (event[n] == ' ' || event[n] == '\0');
 }
 
-static bool event_has(const char *event, const char *word)
+static inline bool event_has(const char *event, const char *word)
 {
 	size_t n = strlen(word);
 
@@ -112,7 +117,7 @@ static bool event_has(const char *event, const char *word)
 	return false;
 }
 
-static void event_remove(struct scenario *s, size_t i)
+static inline void event_remove(struct scenario *s, size_t i)
 {
 	free(s->f.events[i]);
 	memmove(&s->f.events[i], &s->f.events[i + 1],
@@ -121,7 +126,7 @@ static void event_remove(struct scenario *s, size_t i)
 }
 
 /* `effect KIND WORDS...`: the first one of its kind not asked for yet. */
-static int cmd_effect(struct scenario *s, char **w, int n)
+static inline int cmd_effect(struct scenario *s, char **w, int n)
 {
 	for (size_t i = 0; n >= 2 && i < s->f.n_events; i++) {
 		if (!event_is(s->f.events[i], w[1]))
@@ -136,7 +141,7 @@ static int cmd_effect(struct scenario *s, char **w, int n)
 	return wrong(s, "no such effect");
 }
 
-static int cmd_none(struct scenario *s, char **w, int n)
+static inline int cmd_none(struct scenario *s, char **w, int n)
 {
 	for (size_t i = 0; i < s->f.n_events; i++) {
 		for (int k = 1; k < n; k++) {
@@ -148,7 +153,7 @@ static int cmd_none(struct scenario *s, char **w, int n)
 }
 
 /* `order KIND...`: all effects since the last `clear`, in this order. */
-static int cmd_order(struct scenario *s, char **w, int n)
+static inline int cmd_order(struct scenario *s, char **w, int n)
 {
 	for (size_t i = 0; i < s->f.n_events; i++) {
 		if ((int)i + 1 >= n || !event_is(s->f.events[i], w[i + 1]))
@@ -160,14 +165,14 @@ static int cmd_order(struct scenario *s, char **w, int n)
 	return 0;
 }
 
-static int cmd_clear(struct scenario *s, char **w, int n)
+static inline int cmd_clear(struct scenario *s, char **w, int n)
 {
 	fake_clear_events(&s->f);
 	return 0;
 }
 
 /* `fail save|slot|flow|port CODE COUNT` */
-static int cmd_fail(struct scenario *s, char **w, int n)
+static inline int cmd_fail(struct scenario *s, char **w, int n)
 {
 	static const char *const ops[FAKE_OPS] = { "save", "slot", "flow", "port" };
 
@@ -182,7 +187,7 @@ static int cmd_fail(struct scenario *s, char **w, int n)
 }
 
 /* `occupy LOCAL`: another program holds that port. `occupy LOCAL end` */
-static int cmd_occupy(struct scenario *s, char **w, int n)
+static inline int cmd_occupy(struct scenario *s, char **w, int n)
 {
 	struct pc_addr local;
 	void *port;
@@ -204,7 +209,7 @@ static int cmd_occupy(struct scenario *s, char **w, int n)
 /* --- time and life --- */
 
 /* `advance S` runs the timers, `later S` does not: expiry must not depend on them. */
-static int cmd_advance(struct scenario *s, char **w, int n)
+static inline int cmd_advance(struct scenario *s, char **w, int n)
 {
 	double seconds = n == 2 ? strtod(w[1], NULL) : -1;
 
@@ -218,7 +223,7 @@ static int cmd_advance(struct scenario *s, char **w, int n)
 }
 
 /* `deadline S|never`: the machine wants to be called within S seconds. */
-static int cmd_deadline(struct scenario *s, char **w, int n)
+static inline int cmd_deadline(struct scenario *s, char **w, int n)
 {
 	uint64_t next = pc_turn_next_deadline(s->f.t);
 
@@ -230,7 +235,7 @@ static int cmd_deadline(struct scenario *s, char **w, int n)
 }
 
 /* A new machine takes up what the old one saved. `restart N`: N of them could not be. */
-static int cmd_restart(struct scenario *s, char **w, int n)
+static inline int cmd_restart(struct scenario *s, char **w, int n)
 {
 	unsigned long want = n > 1 ? strtoul(w[1], NULL, 10) : 0, failures = 0;
 
@@ -254,7 +259,7 @@ static int cmd_restart(struct scenario *s, char **w, int n)
 	return failures == want ? 0 : wrong(s, "%lu were not restored", failures);
 }
 
-static int cmd_stats(struct scenario *s, char **w, int n)
+static inline int cmd_stats(struct scenario *s, char **w, int n)
 {
 	struct pc_turn_stats st;
 
@@ -278,7 +283,7 @@ static int cmd_stats(struct scenario *s, char **w, int n)
 	return 0;
 }
 
-static int cmd_end_tenant(struct scenario *s, char **w, int n)
+static inline int cmd_end_tenant(struct scenario *s, char **w, int n)
 {
 	unsigned int ended = pc_turn_end_tenant(
 		s->f.t, n > 1 ? (uint32_t)strtoul(w[1], NULL, 10) : UINT32_MAX, s->f.now);
@@ -286,13 +291,13 @@ static int cmd_end_tenant(struct scenario *s, char **w, int n)
 	return n < 3 || ended == strtoul(w[2], NULL, 10) ? 0 : wrong(s, "ended %u", ended);
 }
 
-static int cmd_resync(struct scenario *s, char **w, int n)
+static inline int cmd_resync(struct scenario *s, char **w, int n)
 {
 	pc_turn_resync_flows(s->f.t, s->f.now);
 	return 0;
 }
 
-static int count_view(void *arg, const struct pc_turn_view *view)
+static inline int count_view(void *arg, const struct pc_turn_view *view)
 {
 	char text[PC_ADDR_STRLEN];
 
@@ -301,13 +306,13 @@ static int count_view(void *arg, const struct pc_turn_view *view)
 	return 0;
 }
 
-static int cmd_each(struct scenario *s, char **w, int n)
+static inline int cmd_each(struct scenario *s, char **w, int n)
 {
 	return pc_turn_each(s->f.t, count_view, &s->f);
 }
 
 /* `flood N`: N Allocates of 28 bytes, each from another source. */
-static int cmd_flood(struct scenario *s, char **w, int n)
+static inline int cmd_flood(struct scenario *s, char **w, int n)
 {
 	unsigned long count = n > 1 ? strtoul(w[1], NULL, 10) : 0;
 	struct client c = { .ttl = TURN_SCENARIO_TTL };
@@ -331,7 +336,7 @@ static int cmd_flood(struct scenario *s, char **w, int n)
 
 /* `memory mark`, then `memory same`. Says nothing under sanitizers, which bring their own malloc.
  */
-static int cmd_memory(struct scenario *s, char **w, int n)
+static inline int cmd_memory(struct scenario *s, char **w, int n)
 {
 	size_t now = mallinfo2().uordblks;
 
@@ -342,7 +347,7 @@ static int cmd_memory(struct scenario *s, char **w, int n)
 	return 0;
 }
 
-static int cmd_same(struct scenario *s, char **w, int n)
+static inline int cmd_same(struct scenario *s, char **w, int n)
 {
 	if (n != 3)
 		return wrong(s, "%s VALUE VALUE", w[0]);
@@ -352,7 +357,7 @@ static int cmd_same(struct scenario *s, char **w, int n)
 }
 
 /* What always holds at the end: no unread datagram, and nothing is left when all is ended. */
-static int finish(struct scenario *s)
+static inline int finish(struct scenario *s)
 {
 	struct pc_turn_stats st;
 

@@ -21,6 +21,8 @@ say() { printf '\n== %s\n' "$*"; }
 cleanup() {
 	local pid ns
 	for pid in "${PIDS[@]}"; do kill "$pid" 2>/dev/null || true; done
+	sleep 0.3
+	for pid in "${PIDS[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
 	wait 2>/dev/null || true
 	build/bin/pcctl datapath off --bpffs "$W/bpf/pcd" >/dev/null 2>&1 || true
 	for ns in A natA inet natB B relay; do ip netns del "$P$ns" 2>/dev/null || true; done
@@ -34,6 +36,14 @@ in_ns() {
 	local ns=$1
 	shift
 	nsenter --net="/run/netns/$P$ns" "$@"
+}
+
+# In the background; exec, so that the pid to end is the program's.
+spawn_in() { # NS LOG COMMAND...
+	local ns=$1 log=$2
+	shift 2
+	(exec nsenter --net="/run/netns/$P$ns" "$@" 2>"$log") <&0 &
+	PIDS+=($!)
 }
 
 # link NS DEV NS DEV: a veth pair, no offloads that leave checksums undone.
@@ -107,8 +117,7 @@ listen = 203.0.113.100:3478
 interface = wan
 secret = $(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
 C
-in_ns relay build/bin/pcd -c "$W/pcd.conf" 2>"$W/pcd.log" &
-PIDS+=($!)
+spawn_in relay "$W/pcd.log" build/bin/pcd -c "$W/pcd.conf"
 if ! wait_for 20 build/bin/pcctl -s "$W/control.sock" tenant add alice; then
 	cat "$W/pcd.log" >&2
 	exit 1
@@ -119,31 +128,34 @@ cat "$W/pcd.log"
 credential() { build/bin/pcctl -s "$W/control.sock" -j credential "$1"; }
 field() { jq -r ".$1"; }
 
-client() { # SIDE TENANT ARGS...
+# client SIDE TENANT ARGS...: its standard input is a pipe, its JSON goes to $W/SIDE.json
+client() {
 	local side=$1 cred
 	cred=$(credential "$2")
 	shift 2
-	in_ns "$side" build/tests/helpers/turnload --server 203.0.113.100:3478 \
+	mkfifo "$W/to$side"
+	spawn_in "$side" "$W/$side.err" build/tests/helpers/turnload --server 203.0.113.100:3478 \
 		--user "$(field username <<<"$cred")" --password "$(field password <<<"$cred")" \
-		--peer - "$@"
+		--peer - "$@" <>"$W/to$side" >"$W/$side.json"
 }
 
 say "each peer takes an address on the relay, and is told the other's"
-mkfifo "$W/toA" "$W/toB"
-client B bob --serve <"$W/toB" >"$W/B.json" 2>"$W/B.err" &
-PIDS+=($!)
-exec 8>"$W/toB"
-client A alice --echo --size 1000 --rate "$RATE" --count $((SECONDS_TO_RUN * RATE)) \
-	<"$W/toA" >"$W/A.json" 2>"$W/A.err" &
-A=$!
-exec 9>"$W/toA"
-wait_for 10 grep -q relayed "$W/A.err" && wait_for 10 grep -q relayed "$W/B.err"
+client B bob --serve
+client A alice --echo --size 1000 --rate "$RATE" --count $((SECONDS_TO_RUN * RATE))
+A=${PIDS[-1]}
+if ! wait_for 10 grep -q relayed "$W/A.err" || ! wait_for 10 grep -q relayed "$W/B.err"; then
+	cat "$W/A.err" "$W/B.err" "$W/pcd.log" >&2
+	exit 1
+fi
 relayed_a=$(sed -n 's/^relayed //p' "$W/A.err")
 relayed_b=$(sed -n 's/^relayed //p' "$W/B.err")
 echo "peer A is $relayed_a, peer B is $relayed_b"
-echo "$relayed_a" >&8
-wait_for 10 grep -q bound "$W/B.err"
-echo "$relayed_b" >&9
+echo "$relayed_a" >"$W/toB"
+if ! wait_for 10 grep -q bound "$W/B.err"; then
+	cat "$W/B.err" "$W/pcd.log" >&2
+	exit 1
+fi
+echo "$relayed_b" >"$W/toA"
 
 say "peer A sends $RATE packets/s of 1000 bytes for $SECONDS_TO_RUN s, peer B returns them"
 while kill -0 "$A" 2>/dev/null; do

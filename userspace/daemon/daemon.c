@@ -108,7 +108,7 @@ static void on_end(struct ev_loop *loop, struct ev_signal *w, int events)
 {
 	(void)loop;
 	(void)events;
-	pc_info("%s: ending, the data plane goes on", strsignal(w->signum));
+	pc_info("%s: ending", strsignal(w->signum));
 	pc_daemon_request_stop(w->data, false);
 }
 
@@ -314,7 +314,9 @@ static void leave_plane(struct pc_daemon *d, bool shutdown_datapath)
 
 	if (shutdown_datapath || d->config.linger_s == 0) {
 		pc_plane_detach(d);
-	} else {
+	} else if (pc_glue_flows(d->glue)) {
+		pc_info("the kernel goes on forwarding %zu flows for at most %u s",
+			pc_glue_flows(d->glue), d->config.linger_s);
 		pc_glue_limit_flows(d->glue, now + d->config.linger_s * PC_NS_PER_S);
 		pc_turn_resync_flows(d->turn, now);
 	}

@@ -21,8 +21,12 @@
 #define KEY_GENERATION "dp_generation"
 #define KEY_PROBE      "probe"
 
-#define BOOT_ID_FILE   "/proc/sys/kernel/random/boot_id"
-#define BOOT_ID_LEN    36
+/* A predecessor that was just killed may take a moment to let go. */
+#define LOCK_TRIES    100
+#define LOCK_PAUSE_NS (20 * PC_NS_PER_MS)
+
+#define BOOT_ID_FILE  "/proc/sys/kernel/random/boot_id"
+#define BOOT_ID_LEN   36
 /* current, previous, seconds since 1970 when `current` was made */
 #define NONCE_KEYS_LEN	 40
 #define NONCE_ROTATION_S 86400
@@ -66,6 +70,20 @@ static int open_directory(struct pc_daemon *d)
 	return r;
 }
 
+static int wait_lock(int fd)
+{
+	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_NS };
+
+	for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return -errno;
+		if (i == LOCK_TRIES)
+			return PC_ERR_LOCKED;
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
 static int take_lock(struct pc_daemon *d)
 {
 	char path[320], text[24] = "";
@@ -81,7 +99,7 @@ static int take_lock(struct pc_daemon *d)
 		pc_error("%s: %s", path, pc_strerror(r));
 		return r;
 	}
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+	if (wait_lock(fd)) {
 		n = read(fd, text, sizeof(text) - 1);
 		text[n > 0 ? n - 1 : 0] = '\0'; /* without the newline */
 		if (pc_parse_u64(text, 1, INT32_MAX, &pid))

@@ -81,7 +81,7 @@ struct pc_flow4_key {
 };
 
 #define PC_FLOW_UP	0x0001 /* from the tenant: strip a ChannelData header, count as up */
-#define PC_FLOW_HAIRPIN 0x0002 /* the peer is another relayed address of this node */
+#define PC_FLOW_HAIRPIN 0x0002 /* the peer is another relayed address of this node; both entries */
 
 struct pc_flow4 {
 	__u64 expires_ns; /* CLOCK_MONOTONIC */
@@ -92,7 +92,7 @@ struct pc_flow4 {
 	__be16 channel; /* header to add; 0: none */
 	__u16 flags;	/* PC_FLOW_* */
 	__u32 slot;	/* counters of the session */
-	__u32 nexthop;	/* index into pc1_nexthop; unused with PC_FLOW_HAIRPIN */
+	__u32 nexthop;	/* index into pc1_nexthop; unused on the way up with PC_FLOW_HAIRPIN */
 	/*
 	 * One's complement sums of (new - old), folded to 16 bits, in the byte order of the packet
 	 * (as if loaded by plain 16-bit loads): addresses; addresses and ports, and on the way down

@@ -128,7 +128,7 @@ static inline int model_lookup(const struct rig *rig, struct model_packet *p, ui
 	size_t said;
 
 	p->first = model_find(rig, &key);
-	if (!p->first)
+	if (!p->first || (!p->up && (p->first->flags & PC_FLOW_HAIRPIN)))
 		return model_stop(m, XDP_PASS, PC_REASON_PASS_NO_FLOW);
 	if (p->up) {
 		said = get16(p->payload + 2);

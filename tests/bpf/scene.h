@@ -119,6 +119,7 @@ static inline struct scene_flow scene_hairpin_down(void)
 		.new_from = scene_server,
 		.new_to = scene_other,
 		.channel_out = SCENE_OTHER_CHANNEL,
+		.flags = PC_FLOW_HAIRPIN,
 		.slot = SCENE_SLOT_OTHER,
 		.nexthop = SCENE_NH_OTHER,
 	};

@@ -364,6 +364,8 @@ static void test_flow_entries(void **state)
 	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
 	assert_int_equal(bpf_map_lookup_elem(fd, &up_key, &up), 0);
 	assert_int_equal(up.flags, PC_FLOW_UP | PC_FLOW_HAIRPIN);
+	assert_int_equal(bpf_map_lookup_elem(fd, &down_key, &down), 0);
+	assert_int_equal(down.flags, PC_FLOW_HAIRPIN);
 	assert_int_equal(up.expires_ns, 12345679);
 	assert_int_equal(pc_dp_flow_usage(dp, &used, &size), 0);
 	assert_int_equal(used, 2);

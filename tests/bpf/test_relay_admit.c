@@ -433,6 +433,16 @@ static void test_hairpin_miss(void **state)
 	expect_end(*state, PC_REASON_PASS_NO_FLOW, 1);
 }
 
+/* What only another client of this node can have sent, but coming from outside. */
+static void test_forged(void **state)
+{
+	struct frame_spec spec = scene_spec(scene_relayed, scene_other_relayed, data, 20);
+
+	scene_set(*state);
+	expect(*state, &spec, XDP_PASS, PC_REASON_PASS_NO_FLOW);
+	expect_end(*state, PC_REASON_PASS_NO_FLOW, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -451,6 +461,7 @@ int main(void)
 		rig_test(test_bad_flows),
 		rig_test(test_nexthop_out_of_range),
 		rig_test(test_hairpin_miss),
+		rig_test(test_forged),
 	};
 
 	rig_main(tests);

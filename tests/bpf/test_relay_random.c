@@ -90,6 +90,7 @@ static void add_hairpin(struct rig *rig, unsigned int i, unsigned int j)
 		.new_from = scene_server,
 		.new_to = client_of(j),
 		.channel_out = channels[i] ^ 0x0100,
+		.flags = PC_FLOW_HAIRPIN,
 		.slot = j,
 		.nexthop = 1 + j,
 	};

@@ -42,7 +42,7 @@ static void parse_control(struct msghdr *h, struct pc_dgram *d)
 		memcpy(&value, CMSG_DATA(c), sizeof(value));
 		if ((c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TTL) ||
 		    (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_HOPLIMIT))
-			d->ttl = (uint8_t)value;
+			d->ttl = value ? (uint8_t)value : 1; /* used up; 0 is nobody's TTL */
 		else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS)
 			d->tos = (uint8_t)value;
 	}

@@ -280,7 +280,8 @@ static bool reserve(void *arg, const struct pc_flow4_key *key, const struct pc_f
 {
 	struct pc_nexthops *n = arg;
 
-	if (!(flow->flags & PC_FLOW_HAIRPIN))
+	/* Another tenant is reached through that one's flow. */
+	if (flow->flags != (PC_FLOW_UP | PC_FLOW_HAIRPIN))
 		pc_nexthop_table_reserve(&n->table, flow->nexthop);
 	return true;
 }

@@ -108,6 +108,7 @@ int pc_dp_flow_encode(const struct pc_dp_flow *flow, struct pc_flow4_key ret_key
 	encode_direction(&flow->peer, &flow->relayed, &flow->server, &flow->client, &ret_keys[1],
 			 &ret_flows[1]);
 	ret_flows[1].channel = htons(flow->channel);
+	ret_flows[1].flags = flow->hairpin ? PC_FLOW_HAIRPIN : 0;
 	ret_flows[1].nexthop = flow->nexthop_client;
 
 	for (int i = 0; i < 2; i++) {

@@ -148,6 +148,8 @@ static void note_packet(const char *where, const struct tap_packet *p)
 	note("[at %s", where);
 	if (p->vlan)
 		note(" VLAN %u", p->vlan);
+	if (p->trailer)
+		note(" WITH A TRAILER");
 	if (!p->ip_ok)
 		note(" WRONG IP CHECKSUM");
 	if (p->protocol != 17 || p->len < 8) {

@@ -27,6 +27,7 @@ struct tap_packet {
 	uint16_t vlan; /* 0: no tag */
 	uint8_t ttl, tos, protocol;
 	bool ip_ok, whole; /* checksums of all IP headers; all fragments are there */
+	bool trailer;	   /* there is something behind the IP packet */
 	uint32_t from, to;
 	uint16_t id;
 	uint8_t data[TAP_MAX]; /* behind the IP header */
@@ -105,6 +106,7 @@ static inline bool tap_take(struct tap_packet *p, const uint8_t *ip, size_t len,
 		p->ip_ok = true;
 		p->ttl = ip[8];
 	}
+	p->trailer = p->trailer || len > total;
 	p->vlan = vlan;
 	p->tos = ip[1];
 	p->protocol = ip[9];

@@ -20,10 +20,12 @@ def least_most($d): "\(.min | fixed($d)) - \(.max | fixed($d))";
 "kernel \($c.kernel), \($c.cpus) x \($c.cpu)",
 "\($c.pcd), coturn \($c.coturn), \($c.clang)",
 "CPUs: generator \($c.generator_cpu), relays in user space \($c.relay_cpu); busy with other things"
-	+ " before and after: \($c.other_before | . * 100 | fixed(1)) %, "
-	+ "\($c.other_after | . * 100 | fixed(1)) %",
-"\($c.repetitions) repetitions, interleaved; medians, and least - most;"
-	+ " \($c.repeated) runs repeated because others used the CPUs",
+	+ " before and after: \($c.other_before) %, \($c.other_after) %",
+"\($c.repetitions) repetitions, interleaved; medians, and least - most, of those undisturbed"
+	+ " by other processes",
+(if any(.relays[], .baselines[]; .disturbed)
+	then "DISTURBED: other processes used the CPUs; figures marked * are not to be relied on"
+	else empty end),
 "",
 "XDP program, BPF_PROG_TEST_RUN      ns/packet    floors   goal",
 (.prog_cost[] | "  \(.name | padr(32)) \(.ns | fixed(1) | pad(10)) \(.floors | fixed(2) | pad(9))   "
@@ -34,7 +36,7 @@ def least_most($d): "\(.min | fixed($d)) - \(.max | fixed($d))";
 "  generator and sink without a relay between them). coturn and xdp = off: \($c.rate) packets/s",
 "  from a packet socket in bursts of 32; XDP: live frames as fast as one CPU goes.",
 "",
-"  relay               payload   M packets/CPU-s     (least - most)   ns/packet   x coturn       lost",
+"  relay               payload   M packets/CPU-s     (least - most)   ns/packet   x coturn             lost",
 (.relays | sort_by([({coturn: 0, user: 1, generic: 2, native: 3}[.relay]), .payload])[]
 	| "  \(.relay | title | padr(18)) \("\(.payload) B" | pad(8))"
 	+ " \(.packets_per_cpu_second.median | million | pad(17))"
@@ -42,7 +44,8 @@ def least_most($d): "\(.min | fixed($d)) - \(.max | fixed($d))";
 		| pad(18))"
 	+ " \(.ns_per_packet.median | fixed(0) | pad(11))"
 	+ " \(if .payload == 160 then .times_coturn | fixed(1) else "" end | pad(10))"
-	+ " \("\(.lost) of \(.sent)" | pad(10))"),
+	+ " \("\(.lost) of \(.sent)" | pad(16))"
+	+ " \(if .disturbed then " *" else "  \(.used) of \(.runs) runs" end)"),
 "",
 "Process time of the relays in user space (utime + stime)",
 "  relay                us/packet    (least - most)   packets per process-CPU-second",
@@ -64,7 +67,7 @@ def least_most($d): "\(.min | fixed($d)) - \(.max | fixed($d))";
 	+ " (\(.ns_per_packet | least_most(0)))"),
 "",
 "Goals",
-(.goals[] | "  \(if .met then "met   " else "MISSED" end) \(.name | padr(46))"
+(.goals[] | "  \(if .met == null then "?     " elif .met then "met   " else "MISSED" end) \(.name | padr(46))"
 	+ " \(.value | fixed(2) | pad(8))   goal \(.goal)"),
 (.relays[] | select(.generator == "live" and .lost != 0)
 	| "  note: \(.relay | title) at \(.payload) B lost \(.lost) of \(.sent) packets")

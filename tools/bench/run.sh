@@ -24,7 +24,7 @@ cd "$(dirname "$0")/../.." || exit 1
 . tools/bench/lib.sh
 
 quick=0 out=$PC_BUILD/bench
-repetitions=5 cost_rounds=2000 live=3000000 paced=100000 rate=50000
+repetitions=5 cost_rounds=2000 live=2000000 paced=100000 rate=50000
 sizes=(160 50 1200)
 # No repetition begins later than this.
 last_start=240
@@ -68,26 +68,13 @@ check_machine() {
 	mkdir -p "$out" || die "cannot make $out"
 }
 
-# Share of all CPUs that was busy in one second without us.
-other_busy() {
-	local before after
-	before=$(awk '$1 == "cpu" { print $5 + $6 + $9, $2 + $3 + $4 + $7 + $8 }' /proc/stat)
-	sleep 1
-	after=$(awk '$1 == "cpu" { print $5 + $6 + $9, $2 + $3 + $4 + $7 + $8 }' /proc/stat)
-	awk -v a="$before $after" 'BEGIN {
-		split(a, v, " ")
-		idle = v[3] - v[1]
-		busy = v[4] - v[2]
-		printf "%.3f", (idle + busy ? busy / (idle + busy) : 0)
-	}'
-}
-
 # Lowers the rate until both relays in user space lose nothing.
 find_rate() {
 	local name lost _
 	for _ in 1 2 3 4 5; do
 		lost=0
 		for name in coturn user; do
+			wait_quiet
 			measure $name 160 $((rate / 5)) $rate
 			lost=$((lost + $(jq '.sent - .delivered' <<<"$LINE")))
 		done
@@ -102,11 +89,11 @@ one() {
 	local rep=$1
 	shift
 	if [ $quick = 1 ]; then measure "$@"; else measure_quiet "$@"; fi
-	jq -c --arg relay "$1" --argjson rep "$rep" '. + {relay: $relay, rep: $rep}' \
-		<<<"$LINE" >>"$T/runs.jsonl"
-	say "$(jq -r --arg relay "$1" --arg rep "$rep/$repetitions" '"\($rep) \($relay), "
+	jq -c --argjson rep "$rep" '. + {rep: $rep}' <<<"$LINE" >>"$T/runs.jsonl"
+	say "$(jq -r --arg rep "$rep/$repetitions" '"\($rep) \(.relay), "
 		+ "\(.payload) B: \(.busy / .sent * 1e9 | round) ns busy a packet, "
-		+ "\(.sent - .delivered) of \(.sent) lost"' <<<"$LINE")"
+		+ "\(.sent - .delivered) of \(.sent) lost\(if .loud then ", disturbed" else "" end)"
+		' <<<"$LINE")"
 }
 
 repetition() {
@@ -124,12 +111,13 @@ repetition() {
 }
 
 conditions() {
+	other_busy 1
 	jq -n --arg date "$(date -u +%Y-%m-%dT%H:%MZ)" --arg kernel "$(uname -r)" \
 		--arg cpu "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" \
 		--argjson cpus "$(nproc --all)" --arg pcd "$("$PC_BIN/pcd" -V | head -n 1)" \
 		--arg coturn "$(dpkg-query -W -f='${Version}' coturn 2>/dev/null || echo unknown)" \
 		--arg clang "$(clang --version 2>/dev/null | head -n 1)" \
-		--argjson before "$before" --argjson after "$(other_busy)" \
+		--argjson before "$before" --argjson after "$OTHER" \
 		--argjson rate $rate --argjson repetitions "$done_repetitions" \
 		--argjson repeated $REPEATED --argjson gen "$GEN_CPU" --argjson relay "$RELAY_CPU" \
 		--argjson quick $quick \
@@ -159,8 +147,9 @@ report() {
 parse_options "$@"
 check_machine
 need_root
-before=$(other_busy)
-say "other processes use $(awk -v b="$before" 'BEGIN { printf "%.0f", b * 100 }') % of the CPUs"
+other_busy 1
+before=$OTHER
+say "other processes use $before % of the CPUs"
 say "XDP program beside an empty one"
 "$PC_BUILD/bench/prog_cost" -j $cost_rounds >"$T/prog_cost.json" || die "prog_cost failed"
 relays_up

@@ -4,7 +4,7 @@
  *
  *   turnload --server ADDR:PORT --user U --password P --peer ADDR:PORT
  *            [--count N] [--size BYTES] [--rate PPS] [--cpus A[,B]] [--echo] [--send]
- *            [--idle-ms MS] [--hold] [--after] [--serve]
+ *            [--idle-ms MS] [--hold] [--after] [--serve] [--channels N] [--release]
  *
  * Allocates, installs a permission, binds a channel, sends COUNT numbered datagrams as ChannelData
  * (--send: as Send indications), from one thread per CPU of --cpus, all on one socket. --echo also
@@ -12,8 +12,9 @@
  * second permission, to show that the allocation is alive. --hold: after "bound" waits for a line
  * on stdin before sending, and again before --after. --peer -: prints "relayed ADDR:PORT" on stderr
  * and reads the peer from stdin. --serve: sends nothing, returns every ChannelData it receives
- * until SIGTERM. Prints one JSON line; progress words on stderr: "bound", "sent". Exit 0 when every
- * transaction succeeded.
+ * until SIGTERM. --channels: binds N channels in all, to ports from the peer's up, until one is
+ * refused; says how many. --release: ends the allocation when done. Prints one JSON line; progress
+ * words on stderr: "bound", "sent". Exit 0 when every transaction succeeded.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -48,10 +49,10 @@ struct load {
 	int fd;
 	struct pc_addr server, peer, relayed;
 	const char *user, *password;
-	uint64_t count, size, rate, idle_ms;
+	uint64_t count, size, rate, idle_ms, channels;
 	int cpus[MAX_THREADS];
 	int n_threads;
-	bool echo, send, hold, after, serve, ask_peer;
+	bool echo, send, hold, after, serve, release, ask_peer;
 	/* from the server's challenge */
 	char realm[128];
 	uint8_t nonce[128];
@@ -185,6 +186,11 @@ static void fill_allocate(struct load *l, struct pc_stun_writer *w, const void *
 static void fill_refresh(struct load *l, struct pc_stun_writer *w, const void *arg)
 {
 	pc_stun_put_u32(w, PC_ATTR_LIFETIME, 600);
+}
+
+static void fill_release(struct load *l, struct pc_stun_writer *w, const void *arg)
+{
+	pc_stun_put_u32(w, PC_ATTR_LIFETIME, 0);
 }
 
 static void fill_permission(struct load *l, struct pc_stun_writer *w, const void *arg)
@@ -434,6 +440,33 @@ static void wait_line(void)
 		return;
 }
 
+/* Beside the first one. A refusal is a result here, not a failure. */
+static void bind_more(struct load *l)
+{
+	struct binding b = { .number = CHANNEL, .peer = l->peer };
+	uint64_t n = 1;
+
+	for (; n < l->channels; n++) {
+		b.number++;
+		b.peer.port++;
+		if (step(l, "ChannelBind", PC_STUN_CHANNEL_BIND, fill_bind, &b))
+			break;
+	}
+	fprintf(stderr, "channels %llu\n", (unsigned long long)n);
+}
+
+static int finish(struct load *l, const struct binding *second)
+{
+	if (l->after && l->hold)
+		wait_line();
+	if (l->after &&
+	    (step(l, "Refresh", PC_STUN_REFRESH, fill_refresh, NULL) ||
+	     step(l, "CreatePermission", PC_STUN_CREATE_PERMISSION, fill_permission, &l->peer) ||
+	     step(l, "ChannelBind", PC_STUN_CHANNEL_BIND, fill_bind, second)))
+		return -1;
+	return l->release ? step(l, "Refresh", PC_STUN_REFRESH, fill_release, NULL) : 0;
+}
+
 static int run(struct load *l)
 {
 	struct binding first = { .number = CHANNEL }, second = { .number = CHANNEL + 1 };
@@ -446,6 +479,8 @@ static int run(struct load *l)
 	if (step(l, "CreatePermission", PC_STUN_CREATE_PERMISSION, fill_permission, &l->peer) ||
 	    (!l->send && step(l, "ChannelBind", PC_STUN_CHANNEL_BIND, fill_bind, &first)))
 		return -1;
+	if (l->channels)
+		bind_more(l);
 	fprintf(stderr, "bound\n");
 	if (l->hold)
 		wait_line();
@@ -453,13 +488,7 @@ static int run(struct load *l)
 		serve(l);
 	else if (l->count)
 		transfer(l);
-	if (!l->after)
-		return 0;
-	if (l->hold)
-		wait_line();
-	return step(l, "Refresh", PC_STUN_REFRESH, fill_refresh, NULL) ||
-	       step(l, "CreatePermission", PC_STUN_CREATE_PERMISSION, fill_permission, &l->peer) ||
-	       step(l, "ChannelBind", PC_STUN_CHANNEL_BIND, fill_bind, &second);
+	return finish(l, &second);
 }
 
 static int open_socket(struct load *l)
@@ -481,7 +510,7 @@ static int usage(void)
 	fprintf(stderr,
 		"usage: turnload --server A:P --user U --password P --peer A:P [--count N]\n"
 		"       [--size N] [--rate PPS] [--cpus A[,B]] [--echo] [--send] [--idle-ms N]\n"
-		"       [--hold] [--after] [--serve]\n");
+		"       [--hold] [--after] [--serve] [--channels N] [--release]\n");
 	return 2;
 }
 
@@ -492,18 +521,55 @@ static int parse_cpus(struct load *l, const char *text)
 	return 0;
 }
 
+static bool *flag_of(struct load *l, int c)
+{
+	switch (c) {
+	case 'e':
+		return &l->echo;
+	case 'S':
+		return &l->send;
+	case 'H':
+		return &l->hold;
+	case 'a':
+		return &l->after;
+	case 'v':
+		return &l->serve;
+	case 'R':
+		return &l->release;
+	}
+	return NULL;
+}
+
 static int parse_args(struct load *l, int argc, char **argv)
 {
 	static const struct option opts[] = {
-		{ "server", 1, 0, 's' }, { "user", 1, 0, 'u' },	   { "password", 1, 0, 'w' },
-		{ "peer", 1, 0, 'p' },	 { "count", 1, 0, 'n' },   { "size", 1, 0, 'l' },
-		{ "rate", 1, 0, 'r' },	 { "cpus", 1, 0, 'c' },	   { "echo", 0, 0, 'e' },
-		{ "send", 0, 0, 'S' },	 { "idle-ms", 1, 0, 'i' }, { "hold", 0, 0, 'H' },
-		{ "after", 0, 0, 'a' },	 { "serve", 0, 0, 'v' },   { 0 },
+		{ "server", 1, 0, 's' },
+		{ "user", 1, 0, 'u' },
+		{ "password", 1, 0, 'w' },
+		{ "peer", 1, 0, 'p' },
+		{ "count", 1, 0, 'n' },
+		{ "size", 1, 0, 'l' },
+		{ "rate", 1, 0, 'r' },
+		{ "cpus", 1, 0, 'c' },
+		{ "echo", 0, 0, 'e' },
+		{ "send", 0, 0, 'S' },
+		{ "idle-ms", 1, 0, 'i' },
+		{ "hold", 0, 0, 'H' },
+		{ "after", 0, 0, 'a' },
+		{ "serve", 0, 0, 'v' },
+		{ "channels", 1, 0, 'C' },
+		{ "release", 0, 0, 'R' },
+		{ 0 },
 	};
 	int c, bad = 0;
 
 	while ((c = getopt_long(argc, argv, "", opts, NULL)) != -1) {
+		bool *flag = flag_of(l, c);
+
+		if (flag) {
+			*flag = true;
+			continue;
+		}
 		switch (c) {
 		case 's':
 			bad |= pc_addr_parse(optarg, &l->server);
@@ -533,20 +599,8 @@ static int parse_args(struct load *l, int argc, char **argv)
 		case 'c':
 			bad |= parse_cpus(l, optarg);
 			break;
-		case 'e':
-			l->echo = true;
-			break;
-		case 'S':
-			l->send = true;
-			break;
-		case 'H':
-			l->hold = true;
-			break;
-		case 'a':
-			l->after = true;
-			break;
-		case 'v':
-			l->serve = true;
+		case 'C':
+			bad |= pc_parse_u64(optarg, 1, 1000, &l->channels);
 			break;
 		default:
 			bad = 1;

@@ -161,16 +161,13 @@ int pc_plane_open(struct pc_daemon *d)
 
 static void log_attach(const struct pc_attach_result *a)
 {
+	const char *state = a->adopted ? ", adopted" : a->verified ? ", still reachable" : "";
 	const char *sep = a->reason[0] ? ": " : "";
 
 	if (a->mode == PC_DP_OFF)
 		pc_warning("%s: no XDP, relaying in user space%s%s", a->interface, sep, a->reason);
-	else if (a->adopted)
-		pc_info("%s: XDP %s, adopted%s%s", a->interface, pc_dp_mode_name(a->mode), sep,
-			a->reason);
 	else
-		pc_info("%s: XDP %s, %s%s%s", a->interface, pc_dp_mode_name(a->mode),
-			a->verified ? "still reachable" : "nothing to verify against", sep,
+		pc_info("%s: XDP %s%s%s%s", a->interface, pc_dp_mode_name(a->mode), state, sep,
 			a->reason);
 }
 

@@ -167,10 +167,10 @@ report $? "a second pcd refuses to start"
 printf 'secret\n' >"$work/password"
 expect 0 "tenant add" "${pcctl[@]}" tenant add alice --password-file "$work/password" --tier paid
 expect 1 "tenant add of a name that is taken" "${pcctl[@]}" tenant add alice
-expect 1 "tenant add with a password file that is not there" \
+expect 2 "tenant add with a password file that is not there" \
 	"${pcctl[@]}" tenant add bob --password-file "$work/nothing"
 : >"$work/empty"
-expect 1 "tenant add with an empty password" "${pcctl[@]}" tenant add bob --password-file "$work/empty"
+expect 2 "tenant add with an empty password" "${pcctl[@]}" tenant add bob --password-file "$work/empty"
 expect 1 "tenant add with a limit out of range" "${pcctl[@]}" tenant add bob --max-channels 513
 expect 1 "tenant set of nobody" "${pcctl[@]}" tenant set bob --tier paid
 expect 2 "tenant set of nothing" "${pcctl[@]}" tenant set alice

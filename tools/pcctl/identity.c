@@ -44,13 +44,13 @@ static int show_key(const struct invocation *in, const struct pc_identity *id)
 				  pc_label_format(id->public_key, label)));
 }
 
-static int load_error(const struct invocation *in, const char *file, int rc)
+static const char *load_error(int rc)
 {
 	if (rc == PC_ERR_REFUSED)
-		return fail(in, "%s: others can read it; its mode has to be 0600", file);
+		return "others can read it; its mode has to be 0600";
 	if (rc == PC_ERR_MALFORMED)
-		return fail(in, "%s: not a key file (pcloud-ed25519-v1 HEX)", file);
-	return fail(in, "%s: %s", file, pc_strerror(rc));
+		return "not a key file (pcloud-ed25519-v1 HEX)";
+	return pc_strerror(rc);
 }
 
 /* The daemon may run as another user: the file belongs to whoever owns the directory. */
@@ -86,7 +86,7 @@ int run_identity_show(const struct invocation *in)
 	fill_path(in, &path);
 	rc = pc_identity_load(path.file, &id);
 	if (rc < 0)
-		return load_error(in, path.file, rc);
+		return fail(in, "%s: %s", path.file, load_error(rc));
 	status = show_key(in, &id);
 	pc_identity_wipe(&id);
 	return status;
@@ -120,7 +120,7 @@ int run_identity_import(const struct invocation *in)
 	int status;
 
 	if (rc < 0)
-		return load_error(in, in->arg, rc);
+		return bad_file(in, "%s: %s", in->arg, load_error(rc));
 	pc_format_hex(id.secret_key, 32, seed);
 	args = json_pack("{s:s, s:b}", "seed", seed, "replace", in->option[OPT_REPLACE] != NULL);
 	explicit_bzero(seed, sizeof(seed));

@@ -85,6 +85,16 @@ int fail(const struct invocation *in, const char *fmt, ...)
 	return EXIT_FAILED;
 }
 
+int bad_file(const struct invocation *in, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(in, "", fmt, ap);
+	va_end(ap);
+	return EXIT_USAGE;
+}
+
 int usage_error(const struct invocation *in, const char *fmt, ...)
 {
 	va_list ap;

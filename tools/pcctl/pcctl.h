@@ -50,6 +50,9 @@ extern const size_t n_commands;
 
 /* Prints one line and returns EXIT_FAILED. */
 int fail(const struct invocation *in, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The same for a file of credentials that is no good: EXIT_USAGE. */
+int bad_file(const struct invocation *in, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 /* The same for what the user typed: EXIT_USAGE. */
 int usage_error(const struct invocation *in, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

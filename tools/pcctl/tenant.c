@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -12,36 +13,61 @@
 
 #define PASSWORD_MAX 512
 
+/* Whoever could read it has it already, so this refuses nothing. */
+static void note_if_readable(const struct invocation *in, const char *file, int fd)
+{
+	struct stat st;
+	char text[512];
+
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !(st.st_mode & 077))
+		return;
+	snprintf(text, sizeof(text), "%s: others can read this password; chmod 600 it", file);
+	pc_cli_warning("pcctl", in->json, text);
+}
+
+static int read_all(int fd, char *buf, size_t size, size_t *ret_len)
+{
+	size_t len = 0;
+	ssize_t n = 1;
+
+	while (n > 0 && len < size) {
+		n = read(fd, buf + len, size - len);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n < 0)
+			n = 1;
+		else
+			len += (size_t)n;
+	}
+	*ret_len = len;
+	return 0;
+}
+
 /* One line, without its end. Never from the command line: others could read it there. */
 static int read_password(const struct invocation *in, const char *file,
 			 char ret_password[static PASSWORD_MAX + 2])
 {
 	_cleanup_close_ int opened = -1;
+	int fd = STDIN_FILENO, rc;
 	size_t len = 0;
-	ssize_t n = 1;
-	int fd = STDIN_FILENO;
 
 	if (strcmp(file, "-") != 0) {
 		opened = fd = open(file, O_RDONLY | O_CLOEXEC);
 		if (fd < 0)
-			return fail(in, "%s: %s", file, pc_strerror(-errno));
+			return bad_file(in, "%s: %s", file, pc_strerror(-errno));
 	}
-	while (n > 0 && len < PASSWORD_MAX + 2) {
-		n = read(fd, ret_password + len, PASSWORD_MAX + 2 - len);
-		if (n < 0 && errno == EINTR)
-			n = 1;
-		else if (n < 0)
-			return fail(in, "%s: %s", file, pc_strerror(-errno));
-		else
-			len += (size_t)n;
-	}
+	rc = read_all(fd, ret_password, PASSWORD_MAX + 2, &len);
+	if (rc < 0)
+		return bad_file(in, "%s: %s", file, pc_strerror(rc));
 	if (len && ret_password[len - 1] == '\n')
 		len--;
 	if (len == 0 || len > PASSWORD_MAX)
-		return fail(in, "%s: a password has 1 to %d bytes", file, PASSWORD_MAX);
+		return bad_file(in, "%s: a password has 1 to %d bytes", file, PASSWORD_MAX);
 	ret_password[len] = '\0';
 	if (strlen(ret_password) != len || strpbrk(ret_password, "\r\n"))
-		return fail(in, "%s: a password is one line of text", file);
+		return bad_file(in, "%s: a password is one line of text", file);
+	if (opened >= 0)
+		note_if_readable(in, file, opened);
 	return EXIT_DONE;
 }
 
@@ -73,7 +99,7 @@ static int add_password(const struct invocation *in, json_t *args)
 	text = json_string(password);
 	explicit_bzero(password, sizeof(password));
 	if (!text)
-		return fail(in, "%s: not UTF-8 text", in->option[OPT_PASSWORD_FILE]);
+		return bad_file(in, "%s: not UTF-8 text", in->option[OPT_PASSWORD_FILE]);
 	json_object_set_new(args, "password", text);
 	return EXIT_DONE;
 }

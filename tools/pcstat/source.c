@@ -11,21 +11,13 @@
 static void note_offline(struct pcstat *p)
 {
 	char text[1024];
-	json_t *object;
 
 	if (p->noted)
 		return;
 	p->noted = true;
 	snprintf(text, sizeof(text), "no pcd answers on %s: figures are from %s and %s", p->socket,
 		 p->bpffs, p->state_dir);
-	if (!p->json) {
-		fprintf(stderr, "pcstat: %s\n", text);
-		return;
-	}
-	object = json_pack("{s:s}", "warning", text);
-	json_dumpf(object, stderr, 0);
-	fputc('\n', stderr);
-	json_decref(object);
+	pc_cli_warning("pcstat", p->json, text);
 }
 
 int source_get(struct pcstat *p, const char *command, json_t *args, json_t **ret_reply)

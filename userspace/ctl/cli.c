@@ -54,7 +54,7 @@ const char *pc_cli_quantity(double value, const char *unit, char buf[static 24])
 	return buf;
 }
 
-void pc_cli_error(const char *program, bool json, const char *text)
+static void say(const char *program, bool json, const char *key, const char *text)
 {
 	size_t size = 4 * strlen(text) + 1;
 	_cleanup_free_ char *line = malloc(size);
@@ -67,12 +67,22 @@ void pc_cli_error(const char *program, bool json, const char *text)
 		fprintf(stderr, "%s: %s\n", program, line);
 		return;
 	}
-	object = json_pack("{s:s}", "error", line);
+	object = json_pack("{s:s}", key, line);
 	if (object) {
 		json_dumpf(object, stderr, 0);
 		fputc('\n', stderr);
 	}
 	json_decref(object);
+}
+
+void pc_cli_error(const char *program, bool json, const char *text)
+{
+	say(program, json, "error", text);
+}
+
+void pc_cli_warning(const char *program, bool json, const char *text)
+{
+	say(program, json, "warning", text);
 }
 
 void pc_cli_print_json(const json_t *object, bool compact)

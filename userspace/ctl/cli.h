@@ -24,6 +24,8 @@ const char *pc_cli_quantity(double value, const char *unit, char buf[static 24])
 
 /* One line on stderr: "PROGRAM: TEXT", or {"error": TEXT} with @json; escaped. */
 void pc_cli_error(const char *program, bool json, const char *text);
+/* The same for what is no error: {"warning": TEXT}. */
+void pc_cli_warning(const char *program, bool json, const char *text);
 
 /* @object on stdout: one line with @compact, indented otherwise. */
 void pc_cli_print_json(const json_t *object, bool compact);

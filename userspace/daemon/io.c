@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/parse.h"
 #include "daemon/io_int.h"
 
 #define SERVICE_BUFFER (16 << 20)
@@ -222,20 +223,34 @@ void pc_io_port_close(struct pc_io *io, void *port)
 	free(s);
 }
 
+/* What nobody may go beyond: fs.nr_open. */
+static uint64_t most_descriptors(void)
+{
+	_cleanup_file_ FILE *f = fopen("/proc/sys/fs/nr_open", "re");
+	char text[24] = "";
+	uint64_t most;
+
+	if (!f || !fgets(text, sizeof(text), f))
+		return UINT64_MAX;
+	text[strcspn(text, "\n")] = '\0';
+	return pc_parse_u64(text, 1, UINT64_MAX, &most) ? UINT64_MAX : most;
+}
+
 uint64_t pc_io_raise_descriptors(uint64_t wanted)
 {
 	struct rlimit have, more;
+	uint64_t most = most_descriptors();
 
 	if (getrlimit(RLIMIT_NOFILE, &have) < 0)
 		return 0;
 	if (have.rlim_cur >= wanted)
 		return have.rlim_cur;
 	more = have;
-	more.rlim_cur = wanted;
-	if (more.rlim_max < wanted)
-		more.rlim_max = wanted; /* needs CAP_SYS_RESOURCE */
+	more.rlim_cur = wanted < most ? wanted : most;
+	if (more.rlim_max < more.rlim_cur)
+		more.rlim_max = more.rlim_cur; /* needs CAP_SYS_RESOURCE */
 	if (setrlimit(RLIMIT_NOFILE, &more) == 0)
-		return wanted;
+		return more.rlim_cur;
 	have.rlim_cur = have.rlim_max;
 	if (setrlimit(RLIMIT_NOFILE, &have) < 0)
 		getrlimit(RLIMIT_NOFILE, &have);

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -61,9 +62,9 @@ static void write_config(const char *more)
 	char text[1024];
 
 	snprintf(text, sizeof(text),
-		 "[node]\nstate-dir = %s/state\ncontrol-socket = %s/ctl\nlog-level = info\n"
+		 "[node]\nstate-dir = %s/state\ncontrol-socket = %s/ctl\nbpffs = %s/pins\n"
 		 "[relay]\nlisten = 127.0.0.1:%u\nports = 61000-61999\nmax-sessions = 64\n%s\n",
-		 dir, dir, port, more);
+		 dir, dir, dir, port, more);
 	write_file(conf, text);
 }
 
@@ -340,6 +341,24 @@ static void test_port_in_use(void **state)
 	end_failed();
 }
 
+/* Pins are shared by path: a daemon with a state of its own must not take them over. */
+static void test_pins_locked(void **state)
+{
+	_cleanup_close_ int fd = -1;
+	char want[128];
+
+	assert_int_equal(mkdir(in_dir("pins"), 0700), 0);
+	fd = open(in_dir("pins"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	assert_int_equal(start(), PC_ERR_LOCKED);
+	snprintf(want, sizeof(want), "error another pcd uses %s/pins\n", dir);
+	assert_logged(want);
+	end_failed();
+	close(TAKE_FD(fd));
+	assert_int_equal(start(), 0);
+	end(false);
+}
+
 static void test_state_dir(void **state)
 {
 	char want[128];
@@ -558,19 +577,13 @@ static void test_drain(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_first_start),
-		CASE(test_locked),
-		CASE(test_port_in_use),
-		CASE(test_state_dir),
-		CASE(test_identity_refused),
-		CASE(test_no_kernel),
-		CASE(test_disk_full_at_start),
-		CASE(test_store_locked),
-		CASE(test_restart),
-		CASE(test_tenant_gone),
-		CASE(test_reload),
-		CASE(test_reload_cuts),
-		CASE(test_drain),
+		CASE(test_first_start),	 CASE(test_locked),
+		CASE(test_port_in_use),	 CASE(test_pins_locked),
+		CASE(test_state_dir),	 CASE(test_identity_refused),
+		CASE(test_no_kernel),	 CASE(test_disk_full_at_start),
+		CASE(test_store_locked), CASE(test_restart),
+		CASE(test_tenant_gone),	 CASE(test_reload),
+		CASE(test_reload_cuts),	 CASE(test_drain),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -64,9 +64,6 @@ static int setup(void **state)
 		.loop = ev_loop_new(0),
 		.listen = &local,
 		.n_listen = 1,
-		.reasons = reasons,
-		.count = count,
-		.n_count = SLOTS,
 	};
 	char err[256];
 
@@ -77,6 +74,7 @@ static int setup(void **state)
 	loop = config.loop;
 	if (!loop || pc_io_new(&config, err, sizeof(err), &io))
 		return -1;
+	pc_io_count_into(io, reasons, count, SLOTS);
 	if (pc_io_port_open(io, &local, NULL, &port))
 		return -1;
 	return open_peer(&peers[0]) || open_peer(&peers[1]) ? -1 : 0;
@@ -325,8 +323,6 @@ static void test_bind_errors(void **state)
 		.loop = loop,
 		.listen = &local,
 		.n_listen = 1,
-		.reasons = reasons,
-		.count = count,
 	};
 	struct pc_io *other = NULL;
 	char err[256], want[256];

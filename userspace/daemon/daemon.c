@@ -164,9 +164,6 @@ static int open_sockets(struct pc_daemon *d)
 		.loop = d->loop,
 		.listen = d->config.listen,
 		.n_listen = d->config.n_listen,
-		.reasons = pc_dp_reasons_user(d->dp),
-		.count = pc_dp_count_user(d->dp),
-		.n_count = d->config.max_sessions,
 	};
 	char err[256];
 	int r = pc_io_new(&config, err, sizeof(err), &d->io);
@@ -246,11 +243,15 @@ static int start(struct pc_daemon *d)
 	pc_state_nonce_keys(d);
 	pc_state_rebooted(d);
 	raise_descriptors(d);
-	r = pc_plane_open(d);
+	/* First of all: where the ports are in use, another relay runs that must not be touched. */
+	r = open_sockets(d);
 	if (!r)
-		r = open_sockets(d); /* before the program is attached: a port in use ends here */
-	if (!r)
-		r = open_users(d);
+		r = pc_plane_open(d);
+	if (r)
+		return r;
+	pc_io_count_into(d->io, pc_dp_reasons_user(d->dp), pc_dp_count_user(d->dp),
+			 pc_dp_max_sessions(d->dp));
+	r = open_users(d);
 	if (!r)
 		r = pc_daemon_turn_new(d);
 	if (!r)
@@ -270,25 +271,6 @@ static int start(struct pc_daemon *d)
 		return r;
 	start_watchers(d);
 	pc_io_start(d->io, d->turn);
-	return 0;
-}
-
-int pc_daemon_start(struct pc_daemon *d)
-{
-	char text[PC_ADDR_STRLEN];
-	int r;
-
-	d->started_ns = pc_clock_monotonic();
-	d->lock_fd = -1;
-	pc_log_set_level(d->config.log_level);
-	signal(SIGPIPE, SIG_IGN);
-	r = start(d);
-	if (r) {
-		pc_daemon_stop(d, false);
-		return r;
-	}
-	for (size_t i = 0; i < d->config.n_listen; i++)
-		pc_info("listening on %s", pc_addr_format(&d->config.listen[i], text));
 	return 0;
 }
 
@@ -327,18 +309,13 @@ static void leave_plane(struct pc_daemon *d, bool shutdown_datapath)
 	pc_plane_fold(d);
 }
 
-void pc_daemon_stop(struct pc_daemon *d, bool shutdown_datapath)
+/* @teardown: the maps and pins too. */
+static void take_down(struct pc_daemon *d, bool teardown)
 {
-	bool running = d->ctl != NULL;
-
-	if (running)
-		stop_watchers(d);
 	pc_ctl_server_free(d->ctl);
 	d->ctl = NULL;
 	pc_attach_watch_free(d->attach_watch);
 	d->attach_watch = NULL;
-	if (running)
-		leave_plane(d, shutdown_datapath);
 	if (d->turn)
 		pc_turn_free(d->turn);
 	d->turn = NULL;
@@ -354,6 +331,34 @@ void pc_daemon_stop(struct pc_daemon *d, bool shutdown_datapath)
 	d->policy = NULL;
 	pc_users_free(d->users);
 	d->users = NULL;
-	pc_plane_close(d, running && shutdown_datapath);
+	pc_plane_close(d, teardown);
 	pc_state_close(d);
+}
+
+void pc_daemon_stop(struct pc_daemon *d, bool shutdown_datapath)
+{
+	stop_watchers(d);
+	leave_plane(d, shutdown_datapath);
+	take_down(d, shutdown_datapath);
+}
+
+/* A start that fails leaves the kernel as it was found. */
+int pc_daemon_start(struct pc_daemon *d)
+{
+	char text[PC_ADDR_STRLEN];
+	int r;
+
+	d->started_ns = pc_clock_monotonic();
+	d->lock_fd = -1;
+	d->pins_fd = -1;
+	pc_log_set_level(d->config.log_level);
+	signal(SIGPIPE, SIG_IGN);
+	r = start(d);
+	if (r) {
+		take_down(d, pc_plane_made(d));
+		return r;
+	}
+	for (size_t i = 0; i < d->config.n_listen; i++)
+		pc_info("listening on %s", pc_addr_format(&d->config.listen[i], text));
+	return 0;
 }

@@ -56,6 +56,7 @@ struct pc_daemon {
 	bool stop_datapath; /* the loop was ended by `pcctl shutdown` */
 
 	int lock_fd;
+	int pins_fd;		/* the directory of the pins, locked */
 	uint64_t own_addresses; /* hash of the host's addresses that the policy knows */
 	struct ev_timer heartbeat_timer, fold_timer, turn_timer, minute_timer;
 	struct ev_prepare on_prepare;

@@ -31,11 +31,15 @@ bool pc_daemon_store_usable(const struct pc_daemon *d);
 /* Keeps store_error; logs the first failure (and then at most one a minute) and the recovery. */
 void pc_daemon_store_result(struct pc_daemon *d, int result, const char *doing);
 
+/* Waits up to 2 s for an exclusive lock on @fd. 0, PC_ERR_LOCKED or -errno. */
+int pc_state_lock(int fd);
 /* Writes a little: whether the store takes it. */
 int pc_state_probe(struct pc_daemon *d);
 
 /* --- daemon_plane.c --- */
 int pc_plane_open(struct pc_daemon *d); /* dp and usage */
+/* Whether there is a kernel half, and none was there before this process. */
+bool pc_plane_made(const struct pc_daemon *d);
 void pc_plane_attach(struct pc_daemon *d);
 void pc_plane_follow(struct pc_daemon *d); /* interfaces that come and go */
 void pc_plane_detach(struct pc_daemon *d); /* takes the program off the interfaces */

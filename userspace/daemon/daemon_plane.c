@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The data plane as the daemon uses it: take it up or make it, count, attach, give it up. */
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
@@ -122,6 +123,30 @@ static void log_status(const struct pc_daemon *d, const struct pc_dp_status *s)
 		pc_warning("data plane: user space, no XDP: %s", s->reason);
 }
 
+/*
+ * Two daemons with states of their own may still name the same pins: only one may have them. There
+ * is nothing to lock as long as there is no directory.
+ */
+static int lock_pins(struct pc_daemon *d)
+{
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	if (d->pins_fd >= 0)
+		close(TAKE_FD(d->pins_fd)); /* the directory may be a new one */
+	fd = open(d->config.bpffs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	r = pc_state_lock(fd);
+	if (r == PC_ERR_LOCKED) {
+		pc_error("another pcd uses %s", d->config.bpffs);
+		return r;
+	}
+	if (r == 0)
+		d->pins_fd = TAKE_FD(fd);
+	return 0;
+}
+
 int pc_plane_open(struct pc_daemon *d)
 {
 	const struct pc_config *c = &d->config;
@@ -139,12 +164,17 @@ int pc_plane_open(struct pc_daemon *d)
 	int r;
 
 	service_ports(c, config.service_ports);
+	r = lock_pins(d);
+	if (r)
+		return r;
 	retire(d);
 	r = pc_dp_open(&config, &d->dp);
-	if (r) {
+	if (r == 0)
+		r = lock_pins(d);
+	else
 		pc_error("counters in %s: %s", c->state_dir, pc_strerror(r));
+	if (r)
 		return r;
-	}
 	pc_dp_get_status(d->dp, &status);
 	log_status(d, &status);
 	r = usage_of(d, d->dp, &d->usage);
@@ -155,6 +185,16 @@ int pc_plane_open(struct pc_daemon *d)
 	if (status.kernel && status.generation != pc_state_generation(d))
 		pc_state_set_generation(d, status.generation);
 	return 0;
+}
+
+bool pc_plane_made(const struct pc_daemon *d)
+{
+	struct pc_dp_status status;
+
+	if (!d->dp)
+		return false;
+	pc_dp_get_status(d->dp, &status);
+	return status.kernel && !status.adopted;
 }
 
 /* --- interfaces --- */
@@ -229,11 +269,14 @@ void pc_plane_close(struct pc_daemon *d, bool teardown)
 	d->usage = NULL;
 	pc_dp_close(d->dp);
 	d->dp = NULL;
-	if (!teardown)
-		return;
-	r = pc_dp_teardown(d->config.bpffs, false);
-	if (r < 0)
-		pc_error("taking down the data plane in %s: %s", d->config.bpffs, pc_strerror(r));
+	if (teardown) {
+		r = pc_dp_teardown(d->config.bpffs, false);
+		if (r < 0)
+			pc_error("taking down the data plane in %s: %s", d->config.bpffs,
+				 pc_strerror(r));
+	}
+	if (d->pins_fd >= 0)
+		close(TAKE_FD(d->pins_fd));
 }
 
 int pc_plane_fold(struct pc_daemon *d)

@@ -70,7 +70,7 @@ static int open_directory(struct pc_daemon *d)
 	return r;
 }
 
-static int wait_lock(int fd)
+int pc_state_lock(int fd)
 {
 	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_NS };
 
@@ -99,7 +99,7 @@ static int take_lock(struct pc_daemon *d)
 		pc_error("%s: %s", path, pc_strerror(r));
 		return r;
 	}
-	if (wait_lock(fd)) {
+	if (pc_state_lock(fd)) {
 		n = read(fd, text, sizeof(text) - 1);
 		text[n > 0 ? n - 1 : 0] = '\0'; /* without the newline */
 		if (pc_parse_u64(text, 1, INT32_MAX, &pid))

@@ -117,9 +117,6 @@ int pc_io_new(const struct pc_io_config *config, char *ret_error, size_t error_s
 	if (!io)
 		return -ENOMEM;
 	io->loop = config->loop;
-	io->reasons = config->reasons;
-	io->count = config->count;
-	io->n_count = config->n_count;
 	io->rx.buffers = mmap(NULL, (size_t)IO_BATCH * IO_STRIDE, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (io->rx.buffers == MAP_FAILED) {
@@ -142,6 +139,13 @@ int pc_io_new(const struct pc_io_config *config, char *ret_error, size_t error_s
 	ret_error[0] = '\0';
 	*ret_io = TAKE_PTR(io);
 	return 0;
+}
+
+void pc_io_count_into(struct pc_io *io, uint64_t *reasons, struct pc_count *count, uint32_t n_count)
+{
+	io->reasons = reasons;
+	io->count = count;
+	io->n_count = n_count;
 }
 
 void pc_io_start(struct pc_io *io, struct pc_turn *turn)

@@ -23,9 +23,6 @@ struct pc_io_config {
 	struct ev_loop *loop;
 	const struct pc_addr *listen; /* used by pc_io_new only */
 	size_t n_listen;
-	uint64_t *reasons;	/* PC_REASON_SLOTS counters to add to */
-	struct pc_count *count; /* by slot */
-	uint32_t n_count;
 };
 
 /*
@@ -34,6 +31,9 @@ struct pc_io_config {
  */
 int pc_io_new(const struct pc_io_config *config, char *ret_error, size_t error_size,
 	      struct pc_io **ret_io);
+/* Before anything is sent: PC_REASON_SLOTS counters, and @n_count by slot, to add to. */
+void pc_io_count_into(struct pc_io *io, uint64_t *reasons, struct pc_count *count,
+		      uint32_t n_count);
 void pc_io_start(struct pc_io *io, struct pc_turn *turn);
 void pc_io_free(struct pc_io *io); /* every port must have been closed */
 

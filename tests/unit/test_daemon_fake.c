@@ -167,6 +167,7 @@ static int teardown(void **state)
 		"state",
 		"ctl",
 		"conf",
+		"pins",
 		"log",
 	};
 

@@ -196,7 +196,9 @@ struct pc_turn_config {
 	uint32_t max_lifetime_s;     /* 3600 */
 	struct pc_addr alternate;    /* set: new Allocates are answered 300 with it (drain) */
 	bool draining;		     /* no new allocations: 508, or 300 when alternate is set */
-	/* Replies to sources that proved nothing: per second and /32 or /64, bursts of twice that.
+	/*
+	 * Replies to sources that proved nothing: per second and /32 or /64, bursts of twice that;
+	 * to a /24 or /48 16 times as many.
 	 */
 	uint32_t stranger_replies_per_s; /* 0: unlimited */
 	struct pc_nonce_keys nonce_keys;

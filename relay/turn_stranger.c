@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A limit on answers to sources that proved nothing, per /32 or /64, in fixed memory. Each bucket
- * is a GCRA (ITU-T I.371): one time stamp. A flood from random sources pushes out the buckets with
- * the most credit first, so a source that is being reflected at keeps its debt.
+ * A limit on answers to sources that proved nothing, in fixed memory: per /32 or /64, and a wider
+ * one per /24 or /48, since who is reflected at often is a network. Each bucket is a GCRA (ITU-T
+ * I.371): one time stamp. A flood from random sources pushes out the buckets with the most credit
+ * first, so a source that is being reflected at keeps its debt.
  */
 #include "relay/turn_int.h"
 
@@ -11,17 +12,23 @@
 #include "base/siphash.h"
 
 #define BURST_NS (2 * PC_NS_PER_S)
+/* The wider prefix may have as many answers as this many addresses. */
+#define WIDE 16
 
-bool pc_turn_stranger_admit(struct pc_turn *t, const struct pc_ip *ip, uint64_t now)
+struct charge {
+	struct pc_turn_stranger *bucket;
+	uint64_t tag, at_ns;
+};
+
+/* False when the prefix of the first @len bytes of @ip is over @rate. Changes nothing. */
+static bool weigh(struct pc_turn *t, const struct pc_ip *ip, size_t len, uint32_t rate,
+		  uint64_t now, struct charge *ret_charge)
 {
-	uint32_t rate = t->config.stranger_replies_per_s;
+	uint8_t key[10] = { ip->family, (uint8_t)len };
 	struct pc_turn_stranger *set, *b;
-	uint8_t key[9] = { ip->family };
 	uint64_t tag, at;
 
-	if (rate == 0)
-		return true;
-	memcpy(key + 1, ip->b, ip->family == 4 ? 4 : 8);
+	memcpy(key + 2, ip->b, len);
 	tag = pc_siphash24(t->hash_key, key, sizeof(key));
 	set = t->strangers[tag % TURN_STRANGER_SETS];
 	b = &set[0];
@@ -37,7 +44,27 @@ bool pc_turn_stranger_admit(struct pc_turn *t, const struct pc_ip *ip, uint64_t 
 	at += PC_NS_PER_S / rate;
 	if (at - now > BURST_NS)
 		return false;
-	b->tag = tag;
-	b->at_ns = at;
+	*ret_charge = (struct charge){ b, tag, at };
+	return true;
+}
+
+static void take(const struct charge *c)
+{
+	c->bucket->tag = c->tag;
+	c->bucket->at_ns = c->at_ns;
+}
+
+bool pc_turn_stranger_admit(struct pc_turn *t, const struct pc_ip *ip, uint64_t now)
+{
+	uint32_t rate = t->config.stranger_replies_per_s;
+	struct charge narrow, wide;
+
+	if (rate == 0)
+		return true;
+	if (!weigh(t, ip, ip->family == 4 ? 4 : 8, rate, now, &narrow) ||
+	    !weigh(t, ip, ip->family == 4 ? 3 : 6, WIDE * rate, now, &wide))
+		return false;
+	take(&wide);
+	take(&narrow);
 	return true;
 }

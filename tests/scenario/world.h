@@ -311,7 +311,7 @@ static inline int cmd_each(struct scenario *s, char **w, int n)
 	return pc_turn_each(s->f.t, count_view, &s->f);
 }
 
-/* `flood N`: N Allocates of 28 bytes, each from another source. */
+/* `flood N [A.B.C.0]`: N Allocates of 28 bytes, each from another source, or from those 256. */
 static inline int cmd_flood(struct scenario *s, char **w, int n)
 {
 	unsigned long count = n > 1 ? strtoul(w[1], NULL, 10) : 0;
@@ -327,6 +327,10 @@ static inline int cmd_flood(struct scenario *s, char **w, int n)
 		char *words[] = { "allocate", transport };
 
 		fake_random(&s->f, &c.path.client.ip.b, 4);
+		if (n > 2 && pc_ip_parse(w[2], &c.path.client.ip) < 0)
+			return wrong(s, "no address '%s'", w[2]);
+		if (n > 2)
+			c.path.client.ip.b[3] = (uint8_t)i;
 		c.path.client.port = (uint16_t)(i | 1);
 		client_send(&s->f, &c, words, 2);
 	}

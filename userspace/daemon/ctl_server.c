@@ -10,7 +10,6 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
-#include "base/log.h"
 #include "ctl/ctl.h"
 #include "daemon/ctl_commands.h"
 #include "daemon/daemon.h"
@@ -192,14 +191,10 @@ static int clear_stale(const struct sockaddr_un *sa)
 		return -errno;
 	if (lstat(sa->sun_path, &st) < 0)
 		return errno == ENOENT ? 0 : -errno;
-	if (!S_ISSOCK(st.st_mode)) {
-		pc_error("control socket %s: a file that is not a socket is there", sa->sun_path);
+	if (!S_ISSOCK(st.st_mode))
 		return -EEXIST;
-	}
-	if (connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) == 0 || errno == EAGAIN) {
-		pc_error("another pcd answers on %s", sa->sun_path);
+	if (connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) == 0 || errno == EAGAIN)
 		return -EADDRINUSE;
-	}
 	if (errno != ECONNREFUSED && errno != ENOENT)
 		return -errno;
 	return unlink(sa->sun_path) < 0 && errno != ENOENT ? -errno : 0;

@@ -200,6 +200,20 @@ static int open_nexthops(struct pc_daemon *d)
 	return 0;
 }
 
+static int open_control(struct pc_daemon *d)
+{
+	const char *path = d->config.control_socket;
+	int r = pc_ctl_server_new(d, &d->ctl);
+
+	if (r == -EADDRINUSE)
+		pc_error("another pcd answers on %s", path);
+	else if (r == -EEXIST)
+		pc_error("control socket %s: a file that is not a socket is there", path);
+	else if (r)
+		pc_error("control socket %s: %s", path, pc_strerror(r));
+	return r;
+}
+
 static int drop_privileges(struct pc_daemon *d)
 {
 	char err[256];
@@ -261,12 +275,9 @@ static int start(struct pc_daemon *d)
 	pc_daemon_turn_restore(d);
 	pc_plane_attach(d);
 	pc_plane_follow(d);
-	r = pc_ctl_server_new(d, &d->ctl);
-	if (r) {
-		pc_error("control socket %s: %s", d->config.control_socket, pc_strerror(r));
-		return r;
-	}
-	r = drop_privileges(d);
+	r = open_control(d);
+	if (!r)
+		r = drop_privileges(d);
 	if (r)
 		return r;
 	start_watchers(d);

@@ -103,6 +103,7 @@ void pc_daemon_drain(struct pc_daemon *d, bool on);
 const char *pc_daemon_turn_uri(const struct pc_daemon *d, char *buf, size_t size);
 
 /* --- ctl_server.c, ctl_commands.c --- */
+/* -EADDRINUSE: another pcd answers there. -EEXIST: it is no socket, and stays. */
 int pc_ctl_server_new(struct pc_daemon *d, struct pc_ctl_server **ret_server);
 void pc_ctl_server_free(struct pc_ctl_server *s);
 

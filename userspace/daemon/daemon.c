@@ -178,7 +178,8 @@ static int open_users(struct pc_daemon *d)
 	int r = pc_users_new(d->store, &d->users);
 
 	if (r) {
-		pc_error("loading the tenants: %s", pc_strerror(r));
+		pc_error("loading the tenants from %s/%s: %s", d->config.state_dir,
+			 PC_DAEMON_STORE_FILE, pc_strerror(r));
 		return r;
 	}
 	pc_users_set_realm(d->users, d->config.realm);
@@ -254,8 +255,6 @@ static int start(struct pc_daemon *d)
 
 	if (r)
 		return r;
-	pc_state_nonce_keys(d);
-	pc_state_rebooted(d);
 	raise_descriptors(d);
 	/* First of all: where the ports are in use, another relay runs that must not be touched. */
 	r = open_sockets(d);
@@ -266,8 +265,12 @@ static int start(struct pc_daemon *d)
 	pc_io_count_into(d->io, pc_dp_reasons_user(d->dp), pc_dp_count_user(d->dp),
 			 pc_dp_max_sessions(d->dp));
 	r = open_users(d);
-	if (!r)
-		r = pc_daemon_turn_new(d);
+	if (r)
+		return r;
+	/* A store that cannot be written stops nothing from here on. */
+	pc_state_rebooted(d);
+	pc_state_nonce_keys(d);
+	r = pc_daemon_turn_new(d);
 	if (!r)
 		r = open_nexthops(d);
 	if (r)

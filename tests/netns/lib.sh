@@ -16,7 +16,8 @@
 #   xdp_pass NAME IF...          a program that passes everything (receivers of XDP_TX need one)
 #   mount_bpffs                  a bpffs of the test's own, in $BPFFS
 #   pcd_config FILE [LINE...]    configuration for the namespace of topo_star
-#   start_pcd NAME CONFIG | stop_pcd | pcd_kill9 | pcctl ARGS | pcstat ARGS
+#   start_pcd NAME CONFIG        PCD_WRAP: a command to run it by (setpriv ...)
+#   stop_pcd | pcd_kill9 | pcctl ARGS | pcstat ARGS
 #   tenant NAME PASSWORD [OPTION...]
 #   link_count NAME IF rx|tx packets|bytes|dropped...
 #
@@ -360,10 +361,12 @@ pcd_lives() {
 	kill -0 "$PCD_PID" 2>/dev/null
 }
 
+PCD_WRAP=()
+
 # The log of all starts is $T/pcd.log.
 start_pcd() {
 	local name=$1 config=$2 end
-	nsenter --net="/run/netns/$(ns "$name")" "$PC_BIN/pcd" -c "$config" \
+	nsenter --net="/run/netns/$(ns "$name")" "${PCD_WRAP[@]}" "$PC_BIN/pcd" -c "$config" \
 		>>"$T/pcd.log" 2>&1 </dev/null &
 	PCD_PID=$!
 	pids+=("$PCD_PID")

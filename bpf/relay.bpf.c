@@ -214,7 +214,7 @@ static __always_inline enum pc_reason pc_relay_down(struct xdp_md *ctx, const st
 
 	pc_key_packet(&key, pkt, 0);
 	flow = bpf_map_lookup_elem(&pc1_flow4, &key);
-	/* Tenants of this node reach each other inside: from outside, their addresses are forged. */
+	/* Tenants of this node reach each other inside: from outside, this is forged. */
 	if (!flow || (flow->flags & PC_FLOW_HAIRPIN))
 		return PC_REASON_PASS_NO_FLOW;
 	if ((flow->flags & PC_FLOW_UP) || !flow->channel)

@@ -18,16 +18,16 @@
 #define PC_ABI_VERSION 1
 
 /* Names of maps, programs and links, in the object file and under the bpffs directory. */
-#define PC_MAP_META	"pc1_meta"
-#define PC_MAP_CTL	"pc1_ctl"
-#define PC_MAP_FLOW4	"pc1_flow4"
-#define PC_MAP_COUNT	"pc1_count"
-#define PC_MAP_REASON	"pc1_reason"
-#define PC_MAP_NEXTHOP	"pc1_nexthop"
-#define PC_MAP_TXPORT	"pc1_txport"
-#define PC_PROG_RELAY	"pc1_relay"
+#define PC_MAP_META    "pc1_meta"
+#define PC_MAP_CTL     "pc1_ctl"
+#define PC_MAP_FLOW4   "pc1_flow4"
+#define PC_MAP_COUNT   "pc1_count"
+#define PC_MAP_REASON  "pc1_reason"
+#define PC_MAP_NEXTHOP "pc1_nexthop"
+#define PC_MAP_TXPORT  "pc1_txport"
+#define PC_PROG_RELAY  "pc1_relay"
 /* Pinned link of one interface: PC_LINK_PREFIX "IFINDEX". */
-#define PC_LINK_PREFIX	"pc1_link_"
+#define PC_LINK_PREFIX	     "pc1_link_"
 
 #define PC_MAX_SERVICE_PORTS 4
 #define PC_MAX_NEXTHOPS	     4096
@@ -60,9 +60,9 @@ struct pc_meta {
  * Each field is written alone with one aligned store.
  */
 struct pc_ctl {
-	__u64 heartbeat_ns;	/* CLOCK_MONOTONIC of the daemon's last sign of life */
+	__u64 heartbeat_ns;	 /* CLOCK_MONOTONIC of the daemon's last sign of life */
 	__u64 guard_deadline_ns; /* on guard_ifindex everything passes after this time */
-	__u32 guard_ifindex;	/* interface on trial; 0: none */
+	__u32 guard_ifindex;	 /* interface on trial; 0: none */
 	__u32 reserved;
 };
 
@@ -81,7 +81,7 @@ struct pc_flow4_key {
 };
 
 #define PC_FLOW_UP	0x0001 /* from the tenant: strip a ChannelData header, count as up */
-#define PC_FLOW_HAIRPIN 0x0002 /* the peer is another relayed address of this node; both entries */
+#define PC_FLOW_HAIRPIN 0x0002 /* the peer is another relayed address of this node; both ways */
 
 struct pc_flow4 {
 	__u64 expires_ns; /* CLOCK_MONOTONIC */
@@ -92,7 +92,7 @@ struct pc_flow4 {
 	__be16 channel; /* header to add; 0: none */
 	__u16 flags;	/* PC_FLOW_* */
 	__u32 slot;	/* counters of the session */
-	__u32 nexthop;	/* index into pc1_nexthop; unused on the way up with PC_FLOW_HAIRPIN */
+	__u32 nexthop;	/* index into pc1_nexthop; unused going up with PC_FLOW_HAIRPIN */
 	/*
 	 * One's complement sums of (new - old), folded to 16 bits, in the byte order of the packet
 	 * (as if loaded by plain 16-bit loads): addresses; addresses and ports, and on the way down
@@ -122,10 +122,10 @@ struct pc_count {
  * stores `active`, so a reader never sees half an entry.
  */
 struct pc_nexthop {
-	__u32 ifindex; /* 0: not resolved */
-	__u32 txport;  /* index into pc1_txport */
-	__u16 mtu;     /* largest IP packet */
-	__u16 l2_len;  /* 14, 18 or 22 */
+	__u32 ifindex;	    /* 0: not resolved */
+	__u32 txport;	    /* index into pc1_txport */
+	__u16 mtu;	    /* largest IP packet */
+	__u16 l2_len;	    /* 14, 18 or 22 */
 	__u8 l2[PC_L2_MAX]; /* the link header as sent, VLAN tags and EtherType 0x0800 included */
 };
 

@@ -2,9 +2,10 @@
 /*
  * Packets at driver speed, and a place to count them.
  *
- *   xdpgen send OBJECT IFNAME COUNT LENGTH HEADHEX [random] [seq OFFSET START]
+ *   xdpgen send OBJECT IFNAME COUNT LENGTH HEADHEX [random|random24] [seq OFFSET START]
  *       sends COUNT frames of LENGTH bytes out of IFNAME; the first bytes are HEADHEX (whole link,
- *       IP and UDP header), the rest zero. Prints {"sent","seconds","pps"}.
+ *       IP and UDP header), the rest zero. Prints {"sent","seconds","pps"}. Random: source
+ *       addresses and ports; of addresses in the same /24.
  *   xdpgen sink OBJECT IFNAME PORT
  *       counts and drops UDP to PORT (0: all UDP over IPv4) arriving at IFNAME until SIGTERM; each
  *       SIGUSR1 and the end print {"packets","bytes"}. "ready" on stderr when attached.
@@ -97,6 +98,8 @@ static int send_frames(struct bpf_object *obj, char **argv, int argc)
 	for (int i = 7; i < argc; i++) {
 		if (!strcmp(argv[i], "random")) {
 			random = 1;
+		} else if (!strcmp(argv[i], "random24")) {
+			random = 2;
 		} else if (!strcmp(argv[i], "seq") && i + 2 < argc) {
 			if (pc_parse_u64(argv[i + 1], 1, HEAD - 8, &value) < 0 ||
 			    pc_parse_u64(argv[i + 2], 0, UINT64_MAX, &start) < 0)
@@ -191,8 +194,9 @@ int main(int argc, char **argv)
 	int r = -EINVAL;
 
 	if (argc < 5 || (strcmp(argv[1], "sink") && (strcmp(argv[1], "send") || argc < 7))) {
-		fprintf(stderr, "usage: xdpgen send OBJECT IFNAME COUNT LENGTH HEADHEX [random] "
-				"[seq OFFSET START]\n       xdpgen sink OBJECT IFNAME PORT\n");
+		fprintf(stderr, "usage: xdpgen send OBJECT IFNAME COUNT LENGTH HEADHEX "
+				"[random|random24] [seq OFFSET START]\n       xdpgen sink OBJECT "
+				"IFNAME PORT\n");
 		return 2;
 	}
 	libbpf_set_print(NULL);

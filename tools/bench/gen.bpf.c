@@ -2,7 +2,8 @@
 /*
  * Packet generator: run by BPF_PROG_TEST_RUN with live frames, writes the whole head of the frame
  * anew each time (recycled frames keep what the receiver made of them) and sends it out.
- * With pc_gen_random every packet has another IPv4 source address and UDP source port.
+ * With pc_gen_random every packet has another IPv4 source address and UDP source port; with 2 there
+ * only the last byte of the address is another.
  * With pc_gen_seq_off a 64-bit big-endian number that counts up is written at that offset.
  */
 #include <linux/bpf.h>
@@ -52,9 +53,11 @@ int pc_gen(struct xdp_md *ctx)
 	if (pc_gen_random) {
 		__u32 r = bpf_get_prandom_u32();
 
-		data[26] = 11 + r % 100;
-		data[27] = r >> 8;
-		data[28] = r >> 16;
+		if (pc_gen_random != 2) {
+			data[26] = 11 + r % 100;
+			data[27] = r >> 8;
+			data[28] = r >> 16;
+		}
 		data[29] = r >> 24;
 		r = bpf_get_prandom_u32();
 		put16(data + 34, 1024 + r % 60000);

@@ -1,0 +1,290 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# timeout: 110
+#
+# A million packets from random sources leave nothing behind in pcd: no memory, no descriptor, no
+# session. What is answered at all gets little, and less when much comes from one place. A tenant's
+# transfer beside it loses nothing, and afterwards there is room for new ones.
+# shellcheck source=tests/netns/lib.sh
+source "$(dirname "$0")/lib.sh"
+need_root
+mount_bpffs
+
+PACKETS=1000000
+CHUNK=10000	   # small enough for the buffer of the service socket: pcd gets to see them
+RSS_TOLERANCE=1024 # KiB: a byte per packet; pages that are touched for the first time
+RATE=20		   # stranger-replies, bursts of twice that; a /24 has 16 times as many
+GEN=$PC_BUILD/bench/gen.bpf.o
+SINK=$PC_BUILD/bench/sink.bpf.o
+SERVER=198.18.1.1:3478
+
+#   strangers eth0 198.18.3.2 --- 198.18.3.1 s0 relay, beside what topo_star has
+topo_star
+ns_add strangers
+veth relay s0 strangers eth0
+addr relay s0 198.18.3.1/24
+addr strangers eth0 198.18.3.2/24
+route relay add default via 198.18.3.2
+for i in 11 12 13 14 15 16 17 18; do addr client eth0 198.18.1.$i/24; done
+xdp_pass client eth0 2>/dev/null || skip_all "no native XDP on veth here"
+xdp_pass peer eth0
+spawn_in strangers "$T/replies.log" "$PC_HELPERS/xdpgen" sink "$SINK" eth0 0
+REPLIES=$SPAWNED
+wait_for 5 grep -qs ready "$T/replies.log" || exit 1
+pcd_config "$T/pcd.conf" "relay listen = $SERVER" "relay relay-address = 198.18.2.1" \
+	"relay interface = c0" "relay interface = p0" "relay interface = s0" \
+	"relay stranger-replies = $RATE" "relay xdp = native"
+start_pcd relay "$T/pcd.conf" || exit 1
+tenant u p --max-allocations 10 >/dev/null || exit 1
+
+# The flood on one CPU, the transfer on another, where there are two.
+FLOOD_CPU=() LOAD_CPU=()
+if [ "$(nproc)" -ge 2 ]; then
+	FLOOD_CPU=(taskset -c 1)
+	LOAD_CPU=(taskset -c 0)
+fi
+
+# between NAME GOT LOW HIGH
+between() {
+	if [ "$2" -ge "$3" ] && [ "$2" -le "$4" ]; then
+		ok "$1 ($2)"
+	else
+		not_ok "$1" "$2 is not in $3 to $4"
+	fi
+}
+
+# --- frames ---
+
+# frame SOURCE DESTINATION PORT PAYLOAD: in hex; without UDP checksum, as sources change later.
+frame() {
+	local len=$((${#4} / 2)) ip sum=0 i
+	ip=$(printf '4500%04x000000004011%s%02x%02x%02x%02x%02x%02x%02x%02x' $((28 + len)) 0000 \
+		${1//./ } ${2//./ })
+	for ((i = 0; i < 40; i += 4)); do sum=$((sum + 0x${ip:i:4})); done
+	sum=$(((sum & 0xffff) + (sum >> 16)))
+	sum=$((((sum & 0xffff) + (sum >> 16)) ^ 0xffff))
+	printf '%s0200000000010800%s%04x%s3039%04x%04x0000%s' "$S0_MAC" "${ip:0:20}" $sum \
+		"${ip:24}" "$3" $((8 + len)) "$4"
+}
+
+# send FRAME COUNT [random|random24]
+send() {
+	in_ns strangers "${FLOOD_CPU[@]}" "$PC_HELPERS/xdpgen" send "$GEN" eth0 "$2" 96 "$1" ${3:-} \
+		>>"$T/sent.log" || not_ok "frames are sent" "$(tail -n 1 "$T/sent.log")"
+}
+
+# ask [HEX]: as a stranger; see tests/helpers/stranger.c. Each time from another of 8 addresses.
+asked=0
+ask() {
+	asked=$((asked + 1))
+	in_ns client "$PC_HELPERS/stranger" "$SERVER" \
+		"198.18.1.$((11 + asked % 8)):$((20000 + asked))" "$@"
+}
+
+# Until pcd has handled what it received.
+settle() {
+	ask >/dev/null || not_ok "pcd answers"
+}
+
+# replies: packets and IP bytes that left for the strangers so far
+replies() {
+	local lines
+	lines=$(grep -c packets "$T/replies.log")
+	kill -USR1 "$REPLIES"
+	wait_for 5 eval "[ \$(grep -c packets '$T/replies.log') -gt $lines ]" || return 1
+	tail -n 1 "$T/replies.log" | jq -r '"\(.packets) \(.bytes - 14 * .packets)"'
+}
+
+S0_MAC=$(mac_of relay s0 | tr -d :)
+COOKIE=2112a442
+TXID=0102030405060708090a0b0c
+ALLOCATE=00030008$COOKIE${TXID}0019000411000000
+BINDING=00010000$COOKIE$TXID
+BARE=00030000$COOKIE$TXID
+NO_COOKIE=0003000800000000${TXID}0019000411000000
+GARBAGE=16fefd0000000000000000003c0100003000000000000000
+CHANNEL_DATA=4abc001000112233445566778899aabbccddeeff
+
+# --- what a stranger gets, byte by byte ---
+
+one_reply() {
+	local got
+	got=$(ask "$2")
+	if [ "$(jq .replies <<<"$got")" = 1 ] && [ "$(jq .largest <<<"$got")" -le "$3" ]; then
+		ok "$1: one answer of at most $3 bytes ($(jq .largest <<<"$got"))"
+	else
+		not_ok "$1: one answer of at most $3 bytes" "$got"
+	fi
+}
+
+no_reply() {
+	is "$1: no answer" "$(ask "$2" | jq .replies)" 0
+}
+
+rules() {
+	local got method
+	one_reply "Allocate of 28 bytes" $ALLOCATE 84
+	between "Binding: an answer of at most 40 bytes" "$(ask | jq .binding)" 20 40
+	for method in 0003 0004 0006 0008 0009 000a 0fff; do
+		no_reply "bare request of method $method" ${method}0000$COOKIE$TXID
+	done
+	no_reply "Allocate without the magic cookie" $NO_COOKIE
+	no_reply "Binding without the magic cookie" 0001000000000000$TXID
+	no_reply "a response" 01010000$COOKIE$TXID
+	no_reply "an indication" 00110000$COOKIE$TXID
+	no_reply "DTLS" $GARBAGE
+	no_reply "ChannelData" $CHANNEL_DATA
+	no_reply "nothing" ""
+}
+
+# --- what many strangers get ---
+
+# flood_kind NAME PAYLOAD LARGEST: a chunk from random sources; LARGEST payload of an answer, or 0
+flood_kind() {
+	local name=$1 request=$((28 + ${#2} / 2)) before after n bytes
+	before=$(replies)
+	send "$(frame 203.0.113.1 198.18.1.1 3478 "$2")" $CHUNK random
+	settle
+	after=$(replies)
+	n=$((${after% *} - ${before% *}))
+	bytes=$((${after#* } - ${before#* }))
+	if [ "$3" = 0 ]; then
+		is "$name from $CHUNK sources: no answer" "$n" 0
+		return
+	fi
+	between "$name from $CHUNK sources: at most one answer each" $n $((CHUNK / 2)) $CHUNK
+	check "of $3 bytes at most" [ $bytes -le $((n * (28 + $3))) ]
+	check "and twice the request at IP level at most" [ $bytes -le $((n * 2 * request)) ]
+}
+
+# limited NAME HOW RATE: 5 chunks from one place; RATE answers a second, in bursts of twice that
+limited() {
+	local name=$1 before after n start spent most
+	start=$(date +%s%N)
+	before=$(replies)
+	for _ in 1 2 3 4 5; do
+		send "$(frame 203.0.113.77 198.18.1.1 3478 $ALLOCATE)" $CHUNK $2
+		settle
+	done
+	after=$(replies)
+	spent=$((($(date +%s%N) - start) / 1000000))
+	n=$((${after% *} - ${before% *}))
+	most=$((2 * $3 + $3 * spent / 1000 + 1))
+	between "$name: few of $((5 * CHUNK)) answered, at most $most in $spent ms" $n $((2 * $3)) $most
+}
+
+# --- what is left of them ---
+
+rss() {
+	awk '$1 == "VmRSS:" { print $2 }' "/proc/$PCD_PID/status"
+}
+
+descriptors() {
+	ls "/proc/$PCD_PID/fd" | wc -l
+}
+
+sessions() {
+	pcstat -j health | jq -c '[.sessions.used, .turn.channels, .turn.permissions, .turn.ports]'
+}
+
+dropped() {
+	pcstat -j drops | jq '[.drops[] | select(.kind == "drop") | .kernel + .user] | add'
+}
+
+# Packets of the transfer's way that the links themselves lost.
+link_drops() {
+	local n sum=0 i
+	for n in "client eth0" "relay c0" "relay p0" "peer eth0"; do
+		for i in $(in_ns "${n% *}" ethtool -S "${n#* }" |
+			awk '/drops|errors/ { print $2 }') \
+			$(link_count ${n% *} ${n#* } rx dropped) $(link_count ${n% *} ${n#* } tx dropped); do
+			sum=$((sum + i))
+		done
+	done
+	echo $sum
+}
+
+COUNT=60000
+start_transfer() {
+	spawn_in peer "$T/sink.log" "${LOAD_CPU[@]}" "$PC_HELPERS/udpsink" 198.18.2.2:7000 $COUNT 5000 echo
+	UDPSINK=$SPAWNED
+	wait_for 5 grep -qs ready "$T/sink.log"
+	spawn_in client "$T/load.log" "${LOAD_CPU[@]}" "$PC_HELPERS/turnload" --server $SERVER --user u \
+		--password p --peer 198.18.2.2:7000 --count $COUNT --rate 4000 --echo --idle-ms 2000
+	LOAD=$SPAWNED
+	wait_for 10 grep -qs bound "$T/load.log"
+}
+
+end_transfer() {
+	local lost drops
+	wait_for 40 grep -qs '"ok"' "$T/load.log"
+	wait_for 10 grep -qs '"packets"' "$T/sink.log"
+	wait "$LOAD" "$UDPSINK"
+	grep '"ok"' "$T/load.log" >"$T/load.json"
+	lost=$((COUNT - $(jq .echoed_distinct "$T/load.json")))
+	drops=$(($(link_drops) - LINK_DROPS))
+	if [ $lost -le $drops ] && [ $lost -le $((COUNT / 1000)) ]; then
+		ok "the transfer lost nothing that the links did not lose ($lost, $drops)"
+	else
+		not_ok "the transfer lost nothing that the links did not lose" \
+			"lost $lost, links $drops: $(cat "$T/load.json" "$T/sink.log")"
+	fi
+	is "nothing of it was refused by a socket" \
+		"$(pcstat -j drops | jq '.drops[] | select(.name == "send") | .user')" 0
+	is "and it went through the kernel" \
+		"$(pcstat -j tenant u | jq '.tenants[0].user.packets')" 0
+}
+
+million() {
+	local kinds=() k round rounds before_rss before_fd before_sessions before after relayed n out
+	relayed=$(pcstat -j session | jq -r '.sessions[0].relayed[0]')
+	for k in $ALLOCATE $BINDING $BARE $NO_COOKIE $GARBAGE $CHANNEL_DATA; do
+		kinds+=("$(frame 203.0.113.1 198.18.1.1 3478 "$k")")
+	done
+	kinds+=("$(frame 203.0.113.1 198.18.2.1 "${relayed#*:}" 00112233445566778899)")
+	kinds+=("$(frame 203.0.113.1 198.18.2.1 "$((${relayed#*:} ^ 1))" 00112233445566778899)")
+	rounds=$((PACKETS / CHUNK / ${#kinds[@]} + 1))
+	before_rss=$(rss) before_fd=$(descriptors) before_sessions=$(sessions)
+	before=$(replies) n=$(dropped)
+	for ((round = 0; round < rounds; round++)); do
+		for k in "${kinds[@]}"; do
+			send "$k" $CHUNK random
+			settle
+		done
+		[ $round != $((rounds / 3)) ] ||
+			check "the transfer runs beside the flood" kill -0 "$LOAD"
+	done
+	after=$(replies)
+	n=$(($(dropped) - n))
+	out=$((${after% *} - ${before% *}))
+	diag <<<"$((rounds * CHUNK * ${#kinds[@]})) packets: $out answered, $n dropped with a reason"
+	# Bare requests, without cookie, garbage, ChannelData, to an allocated port.
+	check "pcd has seen most of them" [ $n -ge $((rounds * CHUNK * 4)) ]
+	between "answers to Allocate and Binding only" $out $((rounds * CHUNK)) $((2 * rounds * CHUNK))
+	check "memory is where it was (VmRSS $before_rss, now $(rss) KiB)" \
+		[ "$(rss)" -le $((before_rss + RSS_TOLERANCE)) ]
+	is "so are descriptors" "$(descriptors)" "$before_fd"
+	is "so are sessions, channels, permissions, ports" "$(sessions)" "$before_sessions"
+}
+
+rules
+flood_kind "Allocate" $ALLOCATE 84
+flood_kind "Binding" $BINDING 40
+flood_kind "bare Allocate" $BARE 0
+flood_kind "Allocate without cookie" $NO_COOKIE 0
+flood_kind "garbage" $GARBAGE 0
+flood_kind "ChannelData" $CHANNEL_DATA 0
+limited "one address" "" $RATE
+limited "one /24" random24 $((16 * RATE))
+LINK_DROPS=$(link_drops)
+start_transfer
+million
+end_transfer
+spawn_in peer "$T/sink.log" "$PC_HELPERS/udpsink" 198.18.2.2:7001 100 2000 echo
+wait_for 5 grep -qs ready "$T/sink.log"
+is "a new session works" "$(in_ns client timeout 20 "$PC_HELPERS/turnload" --server $SERVER --user u \
+	--password p --peer 198.18.2.2:7001 --count 100 --rate 1000 --echo 2>/dev/null |
+	jq .echoed_distinct)" 100
+stop_pcd
+is "pcd ends well" "$ENDED" 0
+finish

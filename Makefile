@@ -169,7 +169,7 @@ $(B)/gen/bench_%.skel.h: $(B)/bench/%.bpf.o
 	$(Q)$(BPFTOOL) gen skeleton $< name bench_$* > $@.tmp && mv $@.tmp $@
 
 $(B)/obj/userspace/dp/dp_load.o: $(B)/gen/relay.skel.h
-$(B)/obj/tools/bench/relay_load.o: $(B)/gen/bench_gen.skel.h $(B)/gen/bench_sink.skel.h
+$(B)/obj/tools/bench/relay_load.o: $(B)/gen/bench_frames.skel.h
 
 # --- programs ---
 $(B)/bin/pcd: $(B)/obj/userspace/daemon/main.o $(LIBS_A)

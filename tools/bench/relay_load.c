@@ -42,17 +42,17 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/parse.h"
-#include "bench_gen.skel.h"
-#include "bench_sink.skel.h"
+#include "bench_frames.skel.h"
 #include "tests/bpf/frame.h"
 
 #define CHANNEL	    0x4abc
-#define HEAD	    96 /* the generator writes this much of every frame anew */
+#define LINE	    8  /* words a CPU has in pc_frames_got: packets, bytes */
+#define HEAD	    64 /* the generator writes this much of every frame anew */
 #define LINK_HEAD   14
 #define OVERHEAD    (LINK_HEAD + 20 + 8 + 4)
 #define MIN_PAYLOAD (HEAD - OVERHEAD)
 #define MAX_PAYLOAD 1400
-#define BATCH	    64 /* live frames; a veth queues 256 */
+#define BATCH	    64 /* live frames */
 #define BURST	    32 /* of the packet socket */
 #define WARM_FRAMES 64
 #define WARM_MS	    2000
@@ -71,8 +71,7 @@ struct bench {
 	int cpu, pid;
 	/* at work */
 	struct frame frame;
-	struct bench_gen *gen;
-	struct bench_sink *sink;
+	struct bench_frames *bpf;
 	struct bpf_link *link;
 	int socket;
 	struct sockaddr_ll to_dev;
@@ -103,19 +102,10 @@ static int enter(const struct end *end)
 
 /* --- both ends --- */
 
-static int start_sink(struct bench *b)
+/* Attaches to @ifindex in the namespace we are in. */
+static int start_sink(struct bench *b, int ifindex)
 {
-	int ifindex = enter(&b->to);
-
-	if (ifindex < 0)
-		return -1;
-	b->sink = bench_sink__open();
-	if (!b->sink)
-		return -1;
-	b->sink->rodata->pc_sink_port = (uint32_t)b->sink_port;
-	if (bench_sink__load(b->sink))
-		return -1;
-	b->link = bpf_program__attach_xdp(b->sink->progs.pc_sink, ifindex);
+	b->link = bpf_program__attach_xdp(b->bpf->progs.pc_frames_sink, ifindex);
 	if (b->link)
 		return 0;
 	fprintf(stderr, "relay_load: cannot attach to %s: %s\n", b->to.dev, strerror(errno));
@@ -158,33 +148,83 @@ static int open_socket(struct bench *b, int ifindex)
 	return 0;
 }
 
-/* Stays in the namespace: live frames belong to the one of who runs the program. */
-static int start_generator(struct bench *b)
+static int load(struct bench *b, int ifindex)
 {
-	int ifindex = enter(&b->from);
+	int cpus = libbpf_num_possible_cpus();
 
-	if (ifindex < 0 || build_frame(b) || open_socket(b, ifindex))
+	b->bpf = bench_frames__open();
+	if (!b->bpf || cpus < 1 || (size_t)cpus * LINE > PC_ARRAY_SIZE(b->bpf->bss->pc_frames_got))
 		return -1;
-	b->gen = bench_gen__open();
-	if (!b->gen)
+	memcpy((void *)b->bpf->rodata->pc_frames_head, b->frame.bytes, HEAD);
+	b->bpf->rodata->pc_frames_ifindex = (uint32_t)ifindex;
+	b->bpf->rodata->pc_frames_port = (uint32_t)b->sink_port;
+	b->bpf->rodata->pc_frames_cpus = (uint32_t)cpus;
+	return bench_frames__load(b->bpf);
+}
+
+/* Ends in the namespace of the client: live frames belong to the one of who runs the program. */
+static int start(struct bench *b)
+{
+	int to = enter(&b->to), from = to < 0 ? -1 : enter(&b->from);
+
+	if (from < 0 || build_frame(b) || load(b, from) || open_socket(b, from) ||
+	    enter(&b->to) < 0 || start_sink(b, to))
 		return -1;
-	memcpy((void *)b->gen->rodata->pc_gen_head, b->frame.bytes, HEAD);
-	b->gen->rodata->pc_gen_head_len = HEAD;
-	b->gen->rodata->pc_gen_ifindex = (uint32_t)ifindex;
-	return bench_gen__load(b->gen);
+	return enter(&b->from) < 0 ? -1 : 0;
 }
 
 /* --- sending --- */
 
-static int send_live(struct bench *b)
+static uint64_t sum_of(const struct bench *b, unsigned int word)
+{
+	const volatile __u64 *got = b->bpf->bss->pc_frames_got;
+	uint64_t sum = 0;
+
+	for (; word < PC_ARRAY_SIZE(b->bpf->bss->pc_frames_got); word += LINE)
+		sum += got[word];
+	return sum;
+}
+
+static uint64_t delivered(const struct bench *b)
+{
+	return sum_of(b, 0);
+}
+
+static int run_live(struct bench *b, uint64_t count)
 {
 	struct xdp_md ctx = { .data_end = (uint32_t)b->frame.len };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = b->frame.bytes,
 		    .data_size_in = (uint32_t)b->frame.len, .ctx_in = &ctx,
-		    .ctx_size_in = sizeof(ctx), .repeat = (int)b->count,
+		    .ctx_size_in = sizeof(ctx), .repeat = (int)count,
 		    .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .batch_size = BATCH);
 
-	return bpf_prog_test_run_opts(bpf_program__fd(b->gen->progs.pc_gen), &opts);
+	return bpf_prog_test_run_opts(bpf_program__fd(b->bpf->progs.pc_frames), &opts);
+}
+
+/*
+ * The program sends nothing while its window is full, so a run may end with frames to go. What did
+ * not arrive in a whole run and QUIET_MS is lost, and no longer holds up the rest.
+ */
+static int send_live(struct bench *b, uint64_t count)
+{
+	volatile __u64 *sent = &b->bpf->bss->pc_frames_sent;
+	uint64_t last = 0, since = pc_clock_monotonic(), got, now;
+	int err = 0;
+
+	*sent = delivered(b);
+	b->bpf->bss->pc_frames_end = *sent + count;
+	b->bpf->bss->pc_frames_lost = 0;
+	while (!err && *sent < b->bpf->bss->pc_frames_end) {
+		got = delivered(b);
+		now = pc_clock_monotonic();
+		if (got != last)
+			since = now;
+		else if (now - since > QUIET_MS * PC_NS_PER_MS)
+			b->bpf->bss->pc_frames_lost = *sent - got;
+		last = got;
+		err = run_live(b, b->bpf->bss->pc_frames_end - *sent);
+	}
+	return err;
 }
 
 static void sleep_until(uint64_t ns)
@@ -234,42 +274,19 @@ static int send_paced(struct bench *b, uint64_t count, uint64_t rate)
 
 /* --- measuring --- */
 
-static int read_sink(struct bench *b, struct sample *s)
-{
-	int cpus = libbpf_num_possible_cpus();
-	_cleanup_free_ struct {
-		uint64_t packets, bytes;
-	} *values = calloc(cpus > 0 ? (size_t)cpus : 1, sizeof(*values));
-	uint32_t key = 0;
-
-	if (!values || bpf_map_lookup_elem(bpf_map__fd(b->sink->maps.pc_sink_total), &key, values))
-		return -1;
-	s->delivered = s->bytes = 0;
-	for (int i = 0; i < cpus; i++) {
-		s->delivered += values[i].packets;
-		s->bytes += values[i].bytes;
-	}
-	return 0;
-}
-
 /* Waits until @count more have arrived than at @from, or no more come. */
-static int drain(struct bench *b, const struct sample *from, uint64_t count, uint64_t quiet_ms)
+static void drain(struct bench *b, const struct sample *from, uint64_t count, uint64_t quiet_ms)
 {
-	uint64_t last = 0, since = pc_clock_monotonic();
-	struct sample now;
+	uint64_t last = 0, since = pc_clock_monotonic(), now, got;
 
-	for (;;) {
-		if (read_sink(b, &now))
-			return -1;
-		now.ns = pc_clock_monotonic();
-		if (now.delivered - from->delivered >= count)
-			return 0;
-		if (now.delivered != last)
-			since = now.ns;
-		else if (now.ns - since > quiet_ms * PC_NS_PER_MS)
-			return 0;
-		last = now.delivered;
-		sleep_until(now.ns + 2 * PC_NS_PER_MS);
+	while ((got = delivered(b)) - from->delivered < count) {
+		now = pc_clock_monotonic();
+		if (got != last)
+			since = now;
+		else if (now - since > quiet_ms * PC_NS_PER_MS)
+			break;
+		last = got;
+		sleep_until(now + 2 * PC_NS_PER_MS);
 	}
 }
 
@@ -292,17 +309,17 @@ static double read_idle(void)
 	return (double)(v[3] + v[4] + v[7]) / (double)sysconf(_SC_CLK_TCK);
 }
 
-static int take_sample(struct bench *b, struct sample *ret)
+static struct sample take_sample(struct bench *b)
 {
+	struct sample s = { .delivered = delivered(b), .bytes = sum_of(b, 1) };
 	clockid_t clock;
 
-	if (read_sink(b, ret))
-		return -1;
-	ret->process_ns = b->pid && !clock_getcpuclockid(b->pid, &clock) ? cpu_time(clock) : 0;
-	ret->self_ns = cpu_time(CLOCK_PROCESS_CPUTIME_ID);
-	ret->idle = read_idle();
-	ret->ns = pc_clock_monotonic();
-	return 0;
+	if (b->pid && !clock_getcpuclockid(b->pid, &clock))
+		s.process_ns = cpu_time(clock);
+	s.self_ns = cpu_time(CLOCK_PROCESS_CPUTIME_ID);
+	s.idle = read_idle();
+	s.ns = pc_clock_monotonic();
+	return s;
 }
 
 static void print_result(const struct bench *b, const struct sample *from, uint64_t sent_ns,
@@ -329,21 +346,22 @@ static int measure(struct bench *b)
 	int err;
 
 	/* The relay resolves its neighbours with the first packets. */
-	if (take_sample(b, &from) || send_paced(b, WARM_FRAMES, 10000) ||
-	    drain(b, &from, WARM_FRAMES, WARM_MS) || take_sample(b, &to))
-		return -EIO;
-	if (to.delivered == from.delivered) {
+	from = take_sample(b);
+	err = send_paced(b, WARM_FRAMES, 10000);
+	if (err)
+		return err;
+	drain(b, &from, WARM_FRAMES, WARM_MS);
+	if (delivered(b) == from.delivered) {
 		fprintf(stderr, "relay_load: nothing arrives\n");
 		return -ENODATA;
 	}
-	if (take_sample(b, &from))
-		return -EIO;
-	err = b->rate ? send_paced(b, b->count, b->rate) : send_live(b);
+	from = take_sample(b);
+	err = b->rate ? send_paced(b, b->count, b->rate) : send_live(b, b->count);
 	sent_ns = pc_clock_monotonic();
 	if (err)
 		return err;
-	if (drain(b, &from, b->count, QUIET_MS) || take_sample(b, &to))
-		return -EIO;
+	drain(b, &from, b->count, QUIET_MS);
+	to = take_sample(b);
 	print_result(b, &from, sent_ns, &to);
 	return 0;
 }
@@ -452,12 +470,11 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	libbpf_set_print(NULL);
-	if (!pin(b.cpu) && !start_sink(&b) && !start_generator(&b))
+	if (!pin(b.cpu) && !start(&b))
 		err = measure(&b);
 	if (err)
 		fprintf(stderr, "relay_load: failed (%d)\n", err);
 	bpf_link__destroy(b.link);
-	bench_sink__destroy(b.sink);
-	bench_gen__destroy(b.gen);
+	bench_frames__destroy(b.bpf);
 	return err ? 1 : 0;
 }

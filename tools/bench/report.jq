@@ -22,7 +22,8 @@ def cost_of($prog; $name): $prog | map(select(.name == $name)) | first | .floors
 
 def key: "\(.rep) \(.payload) \(generator)";
 
-(map(select(.relay == "direct") | {key: key, value: .}) | from_entries) as $base
+. as $runs
+| (map(select(.relay == "direct") | {key: key, value: .}) | from_entries) as $base
 | def net: .busy / .delivered - $base[key].busy / $base[key].sent * .sent / .delivered;
   def undisturbed: map(select(.loud or $base[key].loud | not));
 
@@ -82,5 +83,6 @@ def key: "\(.rep) \(.payload) \(generator)";
 			value: ($relays | map(select(.relay == "native") | .lost) | add),
 			limit: 0, most: true}
 	] | map({name, goal, value, met: (if .disturbed or .value == null then null
-		elif .most then .value <= .limit else .value >= .limit end)})
+		elif .most then .value <= .limit else .value >= .limit end)}),
+	runs: $runs
 }

@@ -24,8 +24,8 @@ cd "$(dirname "$0")/../.." || exit 1
 . tools/bench/lib.sh
 
 quick=0 out=$PC_BUILD/bench
-repetitions=5 cost_rounds=2000 live=2000000 paced=100000 rate=50000
-sizes=(160 50 1200)
+repetitions=9 cost_rounds=2000 live=1000000 paced=50000 rate=50000
+sizes=(160 20 1200)
 # No repetition begins later than this.
 last_start=240
 

@@ -40,7 +40,11 @@ check "process time of the relays in user space" report '[.relays[]
 	| length == 2 and all'
 check "every run has a baseline" report '[.relays[] | .ns_per_packet.median] | all(. != null)'
 check "the text has the goals" grep -q '^Goals' "$T/out/report.txt"
-check "the plot is SVG" grep -q '<svg' "$T/out/relay.svg"
+if report '[.relays[] | select(.payload == 160) | .packets_per_cpu_second.median // empty] != []'; then
+	check "the plot is SVG" grep -q '<svg' "$T/out/relay.svg"
+else
+	skip "the plot is SVG" "other processes spoiled every figure"
+fi
 check "no namespace is left" no_namespace_left
 "$TOP/tools/bench/run.sh" --fast >/dev/null 2>&1
 is "an unknown option is a usage error" $? 2

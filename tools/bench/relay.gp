@@ -10,11 +10,9 @@ set yrange [10000:*]
 set format y "%.0s %c"
 set ylabel "packets per CPU-second (log)"
 set xrange [-0.6:*]
-set offsets 0, 0.6, 0, 0
+set offsets 0, 0.1, 0, 0
 set style fill solid 0.8 border -1
-set boxwidth 0.6
 set grid y
 unset key
-plot data using 1:3:xtic(2) with boxes linecolor rgb "#4477aa", \
-     data using 1:3:4:5 with yerrorbars linecolor rgb "#222222" pointtype 0, \
-     data using 1:($5 * 1.25):(sprintf("%.2f M", $3 / 1e6)) with labels
+plot data using 1:3:4:5:(0.6):xtic(2) with boxerrorbars linecolor rgb "#4477aa", \
+     data using 1:($5 * 1.3):(sprintf("%.2f M", $3 / 1e6)) with labels

@@ -18,7 +18,13 @@
 # Two generators, because a relay in user space cannot take what XDP takes. User space gets its
 # frames from a packet socket, at a rate it sustains without loss, in bursts that let it work in
 # batches; the buffers it receives are allocated by the generator, so that cost is not the relay's.
-# XDP gets live frames, as from a driver, as fast as one CPU can: generator, relay and sink share it.
+# XDP gets live frames, as from a driver, as fast as one CPU can: generator, relay and sink share it,
+# with at most 176 frames under way, so that no queue of the test bed overflows when the kernel moves
+# one to another CPU.
+#
+# The baseline is taken anew in each repetition, just before what it is subtracted from. Other
+# processes spoil the figures: runs wait for a quiet moment, are repeated when it was none, and are
+# left out where that did not help. The report says which.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tools/bench/lib.sh
@@ -48,7 +54,7 @@ parse_options() {
 		shift
 	done
 	[ $quick = 0 ] || {
-		repetitions=1 cost_rounds=50 live=200000 paced=10000
+		repetitions=1 cost_rounds=50 live=200000 paced=10000 PATIENCE=0
 	}
 }
 
@@ -127,21 +133,29 @@ conditions() {
 		relay_cpu: $relay, quick: ($quick == 1)}'
 }
 
-report() {
-	conditions >"$T/conditions.json" || return 1
-	jq -s --slurpfile c "$T/conditions.json" --slurpfile p "$T/prog_cost.json" \
-		"(\$c[0]) as \$conditions | (\$p[0].prog_cost.cases) as \$prog_cost |
-		$(cat tools/bench/report.jq)" "$T/runs.jsonl" >"$T/report.json" &&
-		jq -r -f tools/bench/report_text.jq "$T/report.json" >"$T/report.txt" || return 1
+plot() {
 	jq -r '.relays | map(select(.payload == 160 and .packets_per_cpu_second.median))
 		| sort_by({coturn: 0, user: 1, generic: 2, native: 3}[.relay])
 		| to_entries[] | [.key, "\"" + {coturn: "coturn", user: "pcd, user space",
 		generic: "pcd, XDP generic", native: "pcd, XDP native"}[.value.relay] + "\"",
 		(.value.packets_per_cpu_second
 		| .median, (.min // .median), (.max // .median))] | join(" ")' \
-		"$T/report.json" >"$T/relay.dat" &&
-		gnuplot -e "data='$T/relay.dat'; out='$T/relay.svg'" tools/bench/relay.gp || return 1
-	cp "$T/report.json" "$T/report.txt" "$T/relay.svg" "$out"/
+		"$T/report.json" >"$T/relay.dat" || return 1
+	rm -f "$out/relay.svg"
+	if [ ! -s "$T/relay.dat" ]; then
+		say "no plot: other processes spoiled every figure"
+		return
+	fi
+	gnuplot -e "data='$T/relay.dat'; out='$out/relay.svg'" tools/bench/relay.gp
+}
+
+report() {
+	conditions >"$T/conditions.json" || return 1
+	jq -s --slurpfile c "$T/conditions.json" --slurpfile p "$T/prog_cost.json" \
+		"(\$c[0]) as \$conditions | (\$p[0].prog_cost.cases) as \$prog_cost |
+		$(cat tools/bench/report.jq)" "$T/runs.jsonl" >"$T/report.json" &&
+		jq -r -f tools/bench/report_text.jq "$T/report.json" >"$T/report.txt" || return 1
+	cp "$T/report.json" "$T/report.txt" "$out"/ && plot
 }
 
 parse_options "$@"
@@ -166,4 +180,4 @@ report || die "cannot write the report"
 echo
 cat "$out/report.txt"
 echo
-echo "$out/report.json, $out/report.txt, $out/relay.svg"
+ls "$out"/report.json "$out"/report.txt "$out"/relay.svg 2>/dev/null

@@ -28,7 +28,7 @@ void pc_state_set_generation(struct pc_daemon *d, uint64_t generation);
  * packet would stop the relay.
  */
 bool pc_daemon_store_usable(const struct pc_daemon *d);
-/* Keeps store_error; logs the first failure (and then at most one a minute) and the recovery. */
+/* Keeps store_error; logs when it changes, and once a minute while it stays. */
 void pc_daemon_store_result(struct pc_daemon *d, int result, const char *doing);
 
 /* Waits up to 2 s for an exclusive lock on @fd. 0, PC_ERR_LOCKED or -errno. */

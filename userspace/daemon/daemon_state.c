@@ -190,29 +190,43 @@ bool pc_daemon_store_usable(const struct pc_daemon *d)
 	return d->store_error == 0;
 }
 
+static const char *store_reason(const struct pc_daemon *d, int result)
+{
+	return result == PC_ERR_STORE ? pc_store_error(d->store) : pc_strerror(result);
+}
+
 void pc_daemon_store_result(struct pc_daemon *d, int result, const char *doing)
 {
-	static struct pc_log_limit failed = { .interval_ns = 60 * PC_NS_PER_S, .burst = 1 };
-	static struct pc_log_limit works = { .interval_ns = 60 * PC_NS_PER_S, .burst = 1 };
+	static struct pc_log_limit changes = { .interval_ns = 60 * PC_NS_PER_S, .burst = 6 };
+	static struct pc_log_limit same = { .interval_ns = 60 * PC_NS_PER_S, .burst = 1 };
+	uint64_t now = pc_clock_monotonic();
+	bool change = result != d->store_error;
 
+	d->store_error = result;
 	if (result) {
-		d->store_error = result;
-		pc_log_limited(&failed, pc_clock_monotonic(), PC_LOG_ERROR,
+		pc_log_limited(change ? &changes : &same, now, PC_LOG_ERROR,
 			       "store: %s: %s; relaying goes on, new allocations are refused",
-			       doing, pc_strerror(result));
-		return;
+			       doing, store_reason(d, result));
+	} else if (change) {
+		pc_log_limited(&changes, now, PC_LOG_INFO, "store: works again");
 	}
-	if (d->store_error)
-		pc_log_limited(&works, pc_clock_monotonic(), PC_LOG_INFO, "store: works again");
-	d->store_error = 0;
+	if (change) { /* said now: again in a minute */
+		same.window_start = now;
+		same.used = same.burst;
+	}
 }
 
 int pc_state_probe(struct pc_daemon *d)
 {
 	uint64_t now = pc_clock_realtime();
+	int r;
 
+	/* Every second while it fails: waiting each time would make packets wait. */
+	pc_store_wait(d->store, false);
 	/* An empty transaction succeeds on a full disk: write something. */
-	return pc_store_put(d->store, KEY_PROBE, &now, sizeof(now));
+	r = pc_store_put(d->store, KEY_PROBE, &now, sizeof(now));
+	pc_store_wait(d->store, true);
+	return r;
 }
 
 /* --- values --- */

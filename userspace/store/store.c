@@ -354,6 +354,11 @@ bool pc_store_readonly(const struct pc_store *s)
 	return sqlite3_db_readonly(s->db, "main") != 0;
 }
 
+void pc_store_wait(struct pc_store *s, bool wait)
+{
+	sqlite3_busy_timeout(s->db, wait ? BUSY_TIMEOUT_MS : 0);
+}
+
 /* --- transactions --- */
 
 static int run_plain(struct pc_store *s, enum pc_store_stmt which)

@@ -22,6 +22,9 @@ void pc_store_close(struct pc_store *s);
 /* Detail of the last failure; of the last failed pc_store_open() when @s is NULL. */
 const char *pc_store_error(const struct pc_store *s);
 bool pc_store_readonly(const struct pc_store *s);
+/* Whether calls wait a moment (250 ms) for another process that holds the store; they do at first.
+ */
+void pc_store_wait(struct pc_store *s, bool wait);
 
 /*
  * Transactions nest: the inner ones only count, and a rollback inside makes the outermost commit

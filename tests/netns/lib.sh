@@ -64,7 +64,12 @@ check() {
 
 # is NAME GOT EXPECTED
 is() {
-	if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1" "got '$2', expected '$3'"; fi
+	if [ "$2" = "$3" ]; then
+		ok "$1"
+	else
+		not_ok "$1" "got '$2', expected '$3'"
+		return 1
+	fi
 }
 
 skip_all() {

@@ -8,7 +8,7 @@
 #   refused NAME TEXT            a new allocation fails with that
 #   hold NAME COUNT RATE [OPTION...]   a client that waits once its channel is bound
 #   go NAME                      lets it go on: first the data, then (--after, --release) the rest
-#   held NAME                    waits for its end; its result as [ok, packets that came back]
+#   held NAME                    waits for its end; $HELD is [ok, packets that came back]
 #   logged NAME TEXT | log_new   a line in the log since log_new
 #   health FIELD                 of pcstat health
 #
@@ -53,7 +53,7 @@ relays() {
 		>"$T/load.json" 2>"$T/load.err"
 	after=$(health .turn.data_up)
 	is "$1" "$(jq -c '[.ok, .echoed_distinct]' "$T/load.json") $((after - before)) in user space" \
-		"[true,200] $expected in user space"
+		"[true,200] $expected in user space" || diag <"$T/load.err"
 }
 
 refused() {
@@ -72,16 +72,20 @@ hold() {
 	pids+=("$!")
 	exec {fd}>"$T/$name.fifo"
 	held_fd[$name]=$fd
-	wait_for 10 grep -qs bound "$T/$name.err"
+	wait_for 10 grep -qsE "bound|turnload:" "$T/$name.err"
+	grep -q bound "$T/$name.err"
 }
 
+# In a shell of its own, lest a client that is gone ends the test.
 go() {
-	echo go >&"${held_fd[$1]}"
+	(echo go >&"${held_fd[$1]}") 2>/dev/null
 }
 
 held() {
 	local fd=${held_fd[$1]}
 	wait "${held_pid[$1]}"
 	exec {fd}>&-
-	jq -c '[.ok, .echoed_distinct]' "$T/$1.json"
+	# shellcheck disable=SC2034 # for the caller
+	HELD=$(jq -c '[.ok, .echoed_distinct]' "$T/$1.json")
+	sed -n "s/^turnload: /# $1: /p" "$T/$1.err"
 }

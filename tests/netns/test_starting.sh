@@ -145,7 +145,8 @@ second "listen = 198.18.1.1:3479" relay "state-dir = $T/2" node "control-socket 
 	"max-sessions = 50" relay
 name="the same control socket" text="another pcd answers on $SOCKET"
 second "listen = 198.18.1.1:3479" relay "state-dir = $T/2" node "bpffs = $BPFFS/2" node "xdp = off" relay
-is "the first one relayed all along" "$(held long)" "[true,6000]"
+held long
+is "the first one relayed all along" "$HELD" "[true,6000]"
 is "in the kernel" "$(health '[.kernel.ok, .turn.data_up]')" "[true,0]"
 is "still attached" "$(xdp_mode relay c0) $(xdp_mode relay p0)" "native native"
 relays "and the first one takes new allocations"

@@ -30,7 +30,7 @@ struct pc_glue {
 	uint64_t *reasons;
 	uint64_t flow_limit_ns;
 	struct pc_htab flows;
-	struct pc_log_limit flow_log;
+	struct pc_log_limit flow_log, port_log;
 	uint8_t record[PC_RECORD_MAX];
 };
 
@@ -244,7 +244,13 @@ static void send_peer(void *ctx, void *port, const struct pc_addr *peer, const s
 static int port_open(void *ctx, const struct pc_addr *local, struct pc_turn_alloc *alloc,
 		     void **ret_port)
 {
-	return pc_io_port_open(((struct pc_glue *)ctx)->d->io, local, alloc, ret_port);
+	struct pc_glue *g = ctx;
+	int r = pc_io_port_open(g->d->io, local, alloc, ret_port);
+
+	if (r == -EMFILE || r == -ENFILE)
+		pc_log_limited(&g->port_log, pc_clock_monotonic(), PC_LOG_WARNING,
+			       "no relay port, new allocations are refused: %s", pc_strerror(r));
+	return r;
 }
 
 static void port_assign(void *ctx, void *port, struct pc_turn_alloc *alloc)
@@ -367,6 +373,7 @@ int pc_glue_new(struct pc_daemon *d, struct pc_glue **ret_glue)
 	g->reasons = pc_dp_reasons_user(d->dp);
 	g->flow_limit_ns = UINT64_MAX;
 	g->flow_log = (struct pc_log_limit)PC_LOG_LIMIT_INIT(1);
+	g->port_log = (struct pc_log_limit){ .interval_ns = 60 * PC_NS_PER_S, .burst = 1 };
 	r = pc_htab_init(&g->flows, 1024);
 	if (r)
 		return r;

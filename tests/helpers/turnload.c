@@ -495,13 +495,14 @@ static int open_socket(struct load *l)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = pc_addr_to_sockaddr(&l->server, &ss);
-	int big = 256 << 20;
+	int big = 256 << 20, queue = 1 << 20;
 
 	l->fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (l->fd < 0)
 		return -errno;
 	setsockopt(l->fd, SOL_SOCKET, SO_RCVBUFFORCE, &big, sizeof(big));
-	setsockopt(l->fd, SOL_SOCKET, SO_SNDBUFFORCE, &big, sizeof(big));
+	/* Smaller than the queue of the interface: a full queue makes us wait, and drops nothing. */
+	setsockopt(l->fd, SOL_SOCKET, SO_SNDBUFFORCE, &queue, sizeof(queue));
 	return connect(l->fd, (struct sockaddr *)&ss, len) < 0 ? -errno : 0;
 }
 

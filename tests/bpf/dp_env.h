@@ -38,9 +38,9 @@
 #include "base/err.h"
 #include "dp/dp.h"
 
-#define ENV_ROOT     "/tmp"
-#define ENV_BPFFS    "/tmp/bpf/pcd"
-#define ENV_STATE    "/tmp/state"
+#define ENV_ROOT     "/mnt"
+#define ENV_BPFFS    ENV_ROOT "/bpf/pcd"
+#define ENV_STATE    ENV_ROOT "/state"
 #define ENV_DROPALL  "relay_dropall.bpf.o"
 
 #define ENV_PORT     3478
@@ -88,7 +88,7 @@ static inline bool env_enter(void)
 	char relative[300];
 
 	snprintf(relative, sizeof(relative), "%s/" ENV_DROPALL, dir ? dir : "build/bpf");
-	/* The library is given a path that holds under the new /tmp too. */
+	/* The library is given a path that holds under the new /mnt too. */
 	if (!realpath(relative, env.object))
 		env.object[0] = 0;
 	if (unshare(CLONE_NEWNET | CLONE_NEWNS) ||
@@ -103,7 +103,7 @@ static inline bool env_enter(void)
 static inline int env_fresh(void **state)
 {
 	(void)state;
-	mkdir("/tmp/bpf", 0755);
+	mkdir(ENV_ROOT "/bpf", 0755);
 	env_add_veth();
 	return 0;
 }

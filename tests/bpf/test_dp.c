@@ -261,7 +261,7 @@ static void test_interrupted_start(void **state)
 static void test_bad_object(void **state)
 {
 	struct pc_dp_config config = env_config();
-	_cleanup_file_ FILE *file = fopen("/tmp/broken.o", "w");
+	_cleanup_file_ FILE *file = fopen(ENV_ROOT "/broken.o", "w");
 	struct pc_dp *dp = env_open();
 	uint32_t prog;
 
@@ -272,17 +272,17 @@ static void test_bad_object(void **state)
 	env_attach(dp, env.inside, PC_DP_NATIVE);
 	pc_dp_close(dp);
 	prog = env_prog_on(env.inside);
-	config.object = "/tmp/none.o";
-	expect_refused(&config, -ENOENT, "cannot read /tmp/none.o: No such file");
-	config.object = "/tmp/broken.o";
+	config.object = ENV_ROOT "/none.o";
+	expect_refused(&config, -ENOENT, "cannot read " ENV_ROOT "/none.o: No such file");
+	config.object = ENV_ROOT "/broken.o";
 	expect_refused(&config, -LIBBPF_ERRNO__FORMAT, "cannot load the program");
 	assert_int_equal(env_prog_on(env.inside), prog);
 	assert_true(env_ctl().heartbeat_ns == 42);
 	config.object = NULL;
-	mkdir("/tmp/other", 0755);
-	mkdir("/tmp/other/full", 0755);
-	config.bpffs = "/tmp/other/pcd";
-	expect_refused(&config, -ENOTEMPTY, "/tmp/other/pcd is not in a bpf file system");
+	mkdir(ENV_ROOT "/other", 0755);
+	mkdir(ENV_ROOT "/other/full", 0755);
+	config.bpffs = ENV_ROOT "/other/pcd";
+	expect_refused(&config, -ENOTEMPTY, ENV_ROOT "/other/pcd is not in a bpf file system");
 }
 
 static void no_rights(void)

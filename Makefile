@@ -67,7 +67,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
 HELPERS := $(patsubst tests/helpers/%.c,$(B)/tests/helpers/%,$(wildcard tests/helpers/*.c))
 BENCH := $(patsubst tools/bench/%.c,$(B)/bench/%,$(filter-out %.bpf.c,$(wildcard tools/bench/*.c)))
 
-.PHONY: all run demo test check lint fuzz bench kernels install deb clean setup bpf tests helpers benches
+.PHONY: all run demo test check lint fuzz bench kernels install deb clean setup bpf tests sanitized helpers benches
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -79,18 +79,18 @@ setup:
 
 run:
 	$(Q)tools/build/setup.sh build
-	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all
 	$(Q)build/bin/pcd --quickstart
 
 demo:
 	$(Q)tools/build/setup.sh build test
-	$(Q)$(MAKE) --no-print-directory all helpers
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all helpers
 	$(Q)tools/build/demo.sh
 
 # Everything that can run on this machine.
 test:
 	$(Q)tools/build/setup.sh build test clients
-	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) tests
 	$(Q)tests/run.sh all
 
 # What needs no privileges.
@@ -98,6 +98,7 @@ check: $(UNIT) $(SCENARIO)
 	$(Q)tests/run.sh check
 
 tests: all $(UNIT) $(BPFTEST) $(SCENARIO) helpers $(BENCH)
+sanitized: $(UNIT) $(SCENARIO)
 helpers: $(HELPERS) $(BENCH_BPF)
 benches: all $(BENCH) $(BENCH_BPF) helpers
 
@@ -109,12 +110,12 @@ fuzz: $(FUZZERS)
 
 bench:
 	$(Q)tools/build/setup.sh build test
-	$(Q)$(MAKE) --no-print-directory benches
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) benches
 	$(Q)tools/bench/run.sh
 
 kernels:
 	$(Q)tools/build/setup.sh build test kernels
-	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) tests
 	$(Q)tests/kernels/run.sh
 
 # --- compile ---

@@ -97,7 +97,7 @@ test:
 check: $(UNIT) $(SCENARIO)
 	$(Q)tests/run.sh check
 
-tests: all $(UNIT) $(BPFTEST) $(SCENARIO) helpers $(BENCH)
+tests: all $(UNIT) $(BPFTEST) $(SCENARIO) $(FUZZERS) helpers $(BENCH)
 sanitized: $(UNIT) $(SCENARIO)
 helpers: $(HELPERS) $(BENCH_BPF)
 benches: all $(BENCH) $(BENCH_BPF) helpers

@@ -1,18 +1,20 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# Runs the test programs that are built and sums up their TAP: tests/run.sh all|check [FILTER]
+# Runs the test programs that are built and sums up their TAP: tests/run.sh all|check|guest [FILTER...]
 #   check     what needs no privileges: unit, scenario, check, replay of the fuzzers' corpora
-#   FILTER    only programs whose KIND/NAME contains this text
+#   guest     what tests/kernels runs under another kernel: unit, bpf, netns, kernels
+#   FILTER    only programs whose KIND/NAME contains this text, or one of several
 # A program has 120 s, or N where a line "timeout: N" is among the first 20 of its source.
 # Exit status 77 without TAP is a skip, its last line of output the reason.
-# PC_TEST_ROOT: another tree to run the tests of.
+# PC_TEST_ROOT: another tree to run the tests of. PC_TEST_LOGS: another place for the logs.
+# PC_TIME_FACTOR: longer limits on a slow machine.
 set -u
 export LC_ALL=C
 
 cd "${PC_TEST_ROOT:-$(dirname "$0")/..}" || exit 1
 build=build${SAN:+/san}${COV:+/cov}
-logs=$build/test-logs
+logs=${PC_TEST_LOGS:-$build/test-logs}
 default_timeout=120
 tail_lines=40
 
@@ -21,7 +23,7 @@ failures=()
 group=
 
 usage() {
-	echo "usage: tests/run.sh all|check [FILTER]" >&2
+	echo "usage: tests/run.sh all|check|guest [FILTER...]" >&2
 	exit 2
 }
 
@@ -62,7 +64,7 @@ time_limit() {
 	n=${n:-$default_timeout}
 	# Sanitizers and coverage make everything slower.
 	[ "$build" = build ] || n=$((n * 3))
-	echo "$n"
+	echo $((n * ${PC_TIME_FACTOR:-1}))
 }
 
 # Reads TAP; prints one line "TAG text" per finding:
@@ -125,11 +127,20 @@ add_result() {
 	esac
 }
 
+# Whether KIND/NAME is among those wanted.
+wanted() {
+	local f
+	for f in "${filters[@]}"; do
+		[[ $1 == *"$f"* ]] && return
+	done
+	[ ${#filters[@]} = 0 ]
+}
+
 # run_one KIND NAME PROGRAM [ARGS]
 run_one() {
 	local kind=$1 name=$2 program=$3 start rc took limit results log tap seen bad=0 before
 	shift 3
-	[[ $kind/$name == *"$filter"* ]] || return 0
+	wanted "$kind/$name" || return 0
 	log=$logs/$kind-$name.log
 	tap=$logs/$kind-$name.tap
 	limit=$(time_limit "$(source_of "$kind" "$name" "$program")")
@@ -201,28 +212,31 @@ run_replay() {
 	done
 }
 
-[ $# -ge 1 ] && [ $# -le 2 ] || usage
-filter=${2:-}
+[ $# -ge 1 ] || usage
+filters=("${@:2}")
 mkdir -p "$logs" || exit 1
 case $1 in
-all | check) ;;
+all | check | guest) ;;
 *) usage ;;
 esac
 run_built unit
-run_built scenario
-run_scripts check '*.sh'
-run_replay
-if [ "$1" = all ]; then
+if [ "$1" != guest ]; then
+	run_built scenario
+	run_scripts check '*.sh'
+	run_replay
+fi
+if [ "$1" != check ]; then
 	run_built bpf
 	run_scripts netns 'test_*.sh'
-	run_scripts clients 'test_*.sh'
 fi
+[ "$1" != all ] || run_scripts clients 'test_*.sh'
+[ "$1" != guest ] || run_scripts kernels 'test_*.sh'
 
 if [ ${#failures[@]} -gt 0 ]; then
 	echo
 	echo "Failed (logs in $logs):"
 	printf '  %s\n' "${failures[@]}"
 fi
-[ "$ran" -gt 0 ] || echo "no test program found${filter:+ for \"$filter\"}"
+[ "$ran" -gt 0 ] || echo "no test program found${filters[*]:+ for \"${filters[*]}\"}"
 echo "$passed passed, $failed failed, $skipped skipped" | tee "$logs/summary"
 [ "$failed" = 0 ] && [ "$ran" -gt 0 ]

@@ -75,6 +75,8 @@ expect "not ok fails, even with exit status 0" 1 "3 passed, 1 failed, 0 skipped"
 	"unit/bad: broken thing" "| detail"
 run all good
 expect "the filter leaves it out" 0 "2 passed, 0 failed, 0 skipped"
+run all nothing-has-this-name good
+expect "one of several filters is enough" 0 "2 passed, 0 failed, 0 skipped" "unit/good"
 
 new_tree
 fake build/tests/unit/crash <<<'echo "ok 1 - a"; exit 3'
@@ -118,6 +120,11 @@ run all
 expect "a time-out fails" 1 "1 passed, 1 failed, 0 skipped" "timed out after 1 s"
 sleeper_state
 expect "its children are ended" 0 "ended"
+sed -i 's/^sleep 60/sleep 1.5/; s/^wait/& \&\& echo "ok 2 - b"/' "$tree/t/tests/netns/test_slow.sh"
+export PC_TIME_FACTOR=5
+run all
+expect "a slow machine gets more time" 0 "2 passed, 0 failed, 0 skipped"
+unset PC_TIME_FACTOR
 
 new_tree
 fake tests/netns/test_daemon.sh <<'DAEMON'
@@ -166,9 +173,16 @@ run check
 expect "and the fuzzers' corpora when they are built" 0 "4 passed, 0 failed, 0 skipped" fuzz/replay
 run all
 expect "all runs everything" 0 "7 passed, 0 failed, 0 skipped" bpf/b netns/test_n clients/test_c
+fake tests/kernels/test_k.sh <<<'echo "ok 1"'
+fake tests/kernels/run.sh <<<'echo "not ok 1"'
+run all
+expect "but what is for other kernels" 0 "7 passed, 0 failed, 0 skipped"
+run guest
+expect "guest runs what talks to the kernel" 0 "4 passed, 0 failed, 0 skipped" \
+	unit/u bpf/b netns/test_n kernels/test_k
 
 run
-expect "no argument is a usage error" 2 "usage: tests/run.sh all|check [FILTER]"
+expect "no argument is a usage error" 2 "usage: tests/run.sh all|check|guest [FILTER...]"
 run some
-expect "an unknown set is a usage error" 2 "usage: tests/run.sh all|check [FILTER]"
+expect "an unknown set is a usage error" 2 "usage: tests/run.sh all|check|guest [FILTER...]"
 echo "1..$number"

@@ -108,6 +108,13 @@ check "but is named" test "${output##*$'\n'}" = \
 check "and the others are installed" installed \
 	$'chromium firefox-esr libnice-dev\nchromium\nfirefox-esr\nlibnice-dev'
 
+reset busybox-static qemu-system-x86
+echo qemu-system-x86 >"$tree/broken"
+run test kernels
+check "nor is an emulator that fails" did 0 "setup: reading package lists
+setup: installing busybox-static qemu-system-x86
+setup: left out qemu-system-x86: E: Unable to locate package qemu-system-x86"
+
 reset nodejs npm
 run clients
 check "Node.js from elsewhere will do" did 0 ""

@@ -4,7 +4,8 @@
 #
 # A million packets through channels: what was sent, received, counted by pcstat and counted by the
 # interfaces is equal, to the packet and the byte; user space sees none of them. On one CPU and on
-# two at once, up alone and both ways.
+# two at once, up alone and both ways. PC_COUNT and PC_RATE: other numbers of packets, in all and per
+# second.
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/lib.sh"
 need_root
@@ -18,6 +19,8 @@ pcd_config "$T/pcd.conf" "relay xdp = native"
 start_pcd relay "$T/pcd.conf" || exit 1
 tenant u p || exit 1
 
+COUNT=${PC_COUNT:-1000000}
+RATE=${PC_RATE:-120000}
 SIZE=160
 OVERHEAD=28 # IP and UDP
 usage() { pcstat -j tenant u | jq ".tenants[0]$1"; }
@@ -86,13 +89,13 @@ transfer() {
 	fi
 }
 
-transfer "one CPU" 1000000 0 120000
+transfer "one CPU" "$COUNT" 0 "$RATE"
 if [ "$(nproc)" -ge 2 ]; then
-	transfer "two CPUs" 1000000 0,1 120000
+	transfer "two CPUs" "$COUNT" 0,1 "$RATE"
 else
 	skip "two CPUs" "this machine has one"
 fi
-transfer "both ways" 200000 0 40000 echo
+transfer "both ways" $((COUNT / 5)) 0 $((RATE / 3)) echo
 
 sum=$(pcstat -j tenant u | jq '.tenants[0] | .up.packets + .down.packets - .kernel.packets - .user.packets')
 is "the kernel's and user space's packets are the sum" "$sum" 0

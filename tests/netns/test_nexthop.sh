@@ -163,8 +163,8 @@ test_lost() {
 	becomes "resolved before" 5 "$FAR" "$(l2 e0 one)"
 	kill -STOP "$HOPS"
 	for ((i = 0; i < 12000; i++)); do
-		echo "neigh replace 198.18.1.$((100 + i % 100)) lladdr 02:00:00:01:$(printf %02x:%02x \
-			$((i / 256)) $((i % 256))) dev e1"
+		printf 'neigh replace 198.18.1.%d lladdr 02:00:00:01:%02x:%02x dev e1\n' \
+			$((100 + i % 100)) $((i / 256)) $((i % 256))
 	done >"$batch"
 	in_ns host ip -batch "$batch"
 	ip -n "$(ns host)" neigh replace 198.18.1.1 lladdr 02:00:00:00:00:44 nud reachable dev e0

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # Installs the Debian packages that are missing: tools/build/setup.sh build|test|clients|kernels...
-# Silent when nothing is missing. A package of the group "clients" that cannot be installed is
-# reported and left out: the test of that client then skips itself.
+# Silent when nothing is missing. A package of the groups "clients" and "kernels" that cannot be
+# installed is reported and left out: the tests that need it then skip themselves.
 set -u
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 
@@ -20,7 +20,7 @@ packages_test=(
 packages_clients=(
 	chromium firefox-esr libglib2.0-dev libnice-dev python3-aioice python3-aiortc
 )
-packages_kernels=(busybox-static cpio kmod qemu-system-x86)
+packages_kernels=(busybox-static cpio kmod qemu-system-x86 xdp-tools)
 
 policy=${PC_SETUP_POLICY:-/usr/sbin/policy-rc.d}
 policy_made=0
@@ -115,12 +115,16 @@ install_optional() {
 [ $# -gt 0 ] || die "usage: setup.sh build|test|clients|kernels..."
 required=()
 optional=()
+node=0
 for group in "$@"; do
 	case $group in
 	build) required+=("${packages_build[@]}") ;;
 	test) required+=("${packages_test[@]}") ;;
-	kernels) required+=("${packages_kernels[@]}") ;;
-	clients) optional+=("${packages_clients[@]}") ;;
+	kernels) optional+=("${packages_kernels[@]}") ;;
+	clients)
+		optional+=("${packages_clients[@]}")
+		node=1
+		;;
 	*) die "unknown group \"$group\" (build, test, clients, kernels)" ;;
 	esac
 done
@@ -128,7 +132,10 @@ done
 command -v dpkg-query >/dev/null || die "needs a Debian system (no dpkg-query)"
 mapfile -t required < <(missing_of "${required[@]}")
 if [ ${#optional[@]} -gt 0 ]; then
-	mapfile -t optional < <(missing_of "${optional[@]}" && node_packages)
+	mapfile -t optional < <(
+		missing_of "${optional[@]}"
+		[ $node = 0 ] || node_packages
+	)
 fi
 [ ${#required[@]} -gt 0 ] || [ ${#optional[@]} -gt 0 ] || exit 0
 if [ "$(id -u)" != 0 ]; then

@@ -28,7 +28,8 @@ REPEATED=0
 # with a relay in user space some of its own work belongs to no process.
 LOUD_LIVE=0.04 LOUD_PACED=0.1
 PATIENCE=60 # seconds of waiting in all
-declare -A relay_pid port_of load_pid
+declare -A relay_pid port_of load_pid bound_at
+BINDING_AGE=150 # seconds; a permission ends after 300
 
 die() {
 	echo "bench: $*" >&2
@@ -137,6 +138,7 @@ bind_one() {
 	fi
 	port_of[$name]=$(in_ns "$name"c ss -Hunp "dport = :3478" |
 		sed -n "s/.*198\.18\.1\.2:\([0-9]*\) .*pid=${load_pid[$name]},.*/\1/p")
+	bound_at[$name]=$SECONDS
 	[ -n "${port_of[$name]}" ]
 }
 
@@ -170,6 +172,8 @@ measure() {
 		mac=$(mac_of directp eth0)
 	else
 		mac=$(mac_of "$name"r c0)
+		[ $((SECONDS - bound_at[$name])) -lt $BINDING_AGE ] || bind_one "$name" ||
+			die "$name does not relay"
 		options+=(--pid "${relay_pid[$name]}")
 	fi
 	LINE=$(timeout 60 "$PC_BUILD/bench/relay_load" --from "$(ns "$name"c):eth0" \

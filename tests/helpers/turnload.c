@@ -501,7 +501,8 @@ static int open_socket(struct load *l)
 	if (l->fd < 0)
 		return -errno;
 	setsockopt(l->fd, SOL_SOCKET, SO_RCVBUFFORCE, &big, sizeof(big));
-	/* Smaller than the queue of the interface: a full queue makes us wait, and drops nothing. */
+	/* Smaller than the queue of the interface: a full queue makes us wait, and drops nothing.
+	 */
 	setsockopt(l->fd, SOL_SOCKET, SO_SNDBUFFORCE, &queue, sizeof(queue));
 	return connect(l->fd, (struct sockaddr *)&ss, len) < 0 ? -errno : 0;
 }

@@ -92,7 +92,7 @@ etc_files=(
 make_root() {
 	local root=$tree/root f tool
 	rm -rf "$root"
-	mkdir -p "$root"/{bb,modules,guest,dev,proc,sys,run,tmp,usr,src,root,etc,var/{run,tmp,lib}} \
+	mkdir -p "$root"/{bb,modules,guest,dev,proc,sys,run,tmp,mnt,usr,src,root,etc,var/{run,tmp,lib}} \
 		"$root/package/lib/modules" || return 1
 	cp "$(command -v busybox)" "$root/bb/busybox" || return 1
 	for tool in cat insmod ip ln mkdir mount poweroff sh sync; do

@@ -74,6 +74,19 @@ struct pc_turn_flow {
 	uint64_t expires_ns; /* monotonic; the earliest of allocation, permission and channel */
 };
 
+/*
+ * A permission as the data plane needs it, for Send and Data indications. Addresses are local ones.
+ */
+struct pc_turn_perm {
+	uint32_t slot;
+	struct pc_addr client;
+	struct pc_addr server;
+	struct pc_addr relayed; /* of the peer's family */
+	struct pc_ip peer;
+	bool hairpin;	     /* peer is a relay address of this node */
+	uint64_t expires_ns; /* monotonic; the earlier of allocation and permission */
+};
+
 /* What one tenant may hold at a time; 0 means none at all. */
 struct pc_turn_quota {
 	uint32_t allocations;

@@ -85,7 +85,7 @@ int pc_dp_teardown(const char *bpffs, bool keep_maps);
 
 void pc_dp_heartbeat(struct pc_dp *dp, uint64_t now);
 
-/* A channel binding: both directions. IPv6 or mixed families: PC_ERR_UNSUPPORTED. */
+/* A channel binding: both directions, in any mix of families. */
 struct pc_dp_flow {
 	uint32_t slot;
 	uint16_t channel;
@@ -94,9 +94,36 @@ struct pc_dp_flow {
 	uint64_t expires_ns;
 	uint32_t nexthop_client, nexthop_peer;
 };
-/* 0, PC_ERR_FULL, PC_ERR_UNSUPPORTED, PC_ERR_STATE (no kernel half) or -errno. */
+/* 0, PC_ERR_FULL, PC_ERR_STATE (no kernel half) or -errno. */
 int pc_dp_flow_set(struct pc_dp *dp, const struct pc_dp_flow *flow);
 int pc_dp_flow_del(struct pc_dp *dp, const struct pc_dp_flow *flow);
+
+/* A permission: Send indications to any port of a peer's address, Data indications from it. */
+struct pc_dp_perm {
+	uint32_t slot;
+	struct pc_addr client, server, relayed;
+	struct pc_ip peer;
+	bool hairpin;
+	uint64_t expires_ns;
+	uint32_t nexthop_client, nexthop_peer;
+};
+/* As above. */
+int pc_dp_perm_set(struct pc_dp *dp, const struct pc_dp_perm *perm);
+int pc_dp_perm_del(struct pc_dp *dp, const struct pc_dp_perm *perm);
+
+/* A relayed port that is allocated (or no longer): what nothing covers is dropped on it. */
+int pc_dp_port_set(struct pc_dp *dp, const struct pc_addr *relayed, bool allocated);
+
+/*
+ * Limits on messages of strangers, per second and burst, by source address (/32, /64) and by
+ * network (/24, /48). 0 per second: no limit. At once, without a reload.
+ */
+struct pc_dp_limits {
+	uint32_t host_per_s, host_burst;
+	uint32_t net_per_s, net_burst;
+};
+void pc_dp_limits_set(struct pc_dp *dp, const struct pc_dp_limits *limits);
+
 /* Deletes every kernel flow @keep says no to (adoption). Returns how many, or a negative code. */
 int pc_dp_flow_sweep(struct pc_dp *dp,
 		     bool (*keep)(void *arg, const struct pc_flow4_key *key,

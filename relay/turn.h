@@ -169,6 +169,9 @@ struct pc_turn_ops {
 	/* Adds or replaces. Returns 0 or PC_ERR_FULL; other failures leave it to user space (0). */
 	int (*flow_set)(void *ctx, const struct pc_turn_flow *flow);
 	void (*flow_del)(void *ctx, const struct pc_turn_flow *flow);
+	/* The same for permissions; one to an external address of ours is not announced. */
+	int (*perm_set)(void *ctx, const struct pc_turn_perm *perm);
+	void (*perm_del)(void *ctx, const struct pc_turn_perm *perm);
 	/*
 	 * A datagram was forwarded by user space. @up: from the tenant. Called right after the send
 	 * it is about (twice for a datagram between two tenants): what a socket refuses when the

@@ -42,7 +42,7 @@ static __always_inline struct pc_ctl *pc_ctl_get(void)
 {
 	__u32 zero = 0;
 
-	return bpf_map_lookup_elem(&pc1_ctl, &zero);
+	return bpf_map_lookup_elem(&pc2_ctl, &zero);
 }
 
 /* The time is asked for only where it matters: most packets see no guard. */
@@ -62,7 +62,7 @@ static __always_inline bool pc_daemon_away(void)
 	       pc_clock_now() > ctl->heartbeat_ns + PC_HEARTBEAT_STALE_NS;
 }
 
-static __always_inline bool pc_expired(const struct pc_flow4 *flow)
+static __always_inline bool pc_expired(const struct pc_flow *flow)
 {
 	return pc_clock_now() >= flow->expires_ns;
 }
@@ -141,11 +141,12 @@ static __always_inline void pc_key_packet(struct pc_flow4_key *key, const struct
 }
 
 /* Key of what a first flow sends to another relayed address of this node. */
-static __always_inline void pc_key_hairpin(struct pc_flow4_key *key, const struct pc_flow4 *flow)
+static __always_inline void pc_key_hairpin(struct pc_flow4_key *key, const struct pc_flow *flow)
 {
 	union pc_key_tail tail = { .ports = *pc_u32_at(&flow->sport, 0) };
 
-	*pc_u64_at(key, 0) = *pc_u64_at(&flow->saddr, 0);
+	*pc_u32_at(key, 0) = flow->saddr[0];
+	*pc_u32_at(key, 4) = flow->daddr[0];
 	*pc_u64_at(key, 8) = tail.word;
 }
 
@@ -153,7 +154,7 @@ static __always_inline void pc_key_hairpin(struct pc_flow4_key *key, const struc
 static __always_inline enum pc_reason pc_admit_nexthop(const struct xdp_md *ctx, __u32 index,
 						       struct pc_plan *plan)
 {
-	struct pc_nexthop_slot *slot = bpf_map_lookup_elem(&pc1_nexthop, &index);
+	struct pc_nexthop_slot *slot = bpf_map_lookup_elem(&pc2_nexthop, &index);
 	const struct pc_nexthop *nh;
 	__u32 txport, ifindex;
 
@@ -170,7 +171,7 @@ static __always_inline enum pc_reason pc_admit_nexthop(const struct xdp_md *ctx,
 		return PC_REASON_PASS_NEXTHOP;
 	plan->redirect = ifindex != ctx->ingress_ifindex;
 	txport = nh->txport;
-	if (plan->redirect && !bpf_map_lookup_elem(&pc1_txport, &txport))
+	if (plan->redirect && !bpf_map_lookup_elem(&pc2_txport, &txport))
 		return PC_REASON_PASS_NEXTHOP;
 	return pc_plan_ip_len(plan) > nh->mtu ? PC_REASON_PASS_MTU : PC_REASON_TX;
 }
@@ -185,7 +186,7 @@ static __always_inline enum pc_reason pc_send(struct xdp_md *ctx, const struct p
 	if (reason != PC_REASON_TX)
 		return reason;
 	if (plan->redirect) {
-		if (bpf_redirect_map(&pc1_txport, plan->nh->txport, XDP_DROP) != XDP_REDIRECT)
+		if (bpf_redirect_map(&pc2_txport, plan->nh->txport, XDP_DROP) != XDP_REDIRECT)
 			return PC_REASON_DROP_INTERNAL;
 		reason = PC_REASON_REDIRECT;
 	}
@@ -208,13 +209,14 @@ static __always_inline enum pc_reason pc_relay_down(struct xdp_md *ctx, const st
 		.payload = bpf_ntohs(pkt->udp->len) - sizeof(struct udphdr),
 		.header_out = sizeof(struct pc_channel_data),
 	};
-	struct pc_flow4 *flow;
+	struct pc_flow *flow;
 	enum pc_reason reason;
 	struct pc_count *count;
 
 	pc_key_packet(&key, pkt, 0);
-	flow = bpf_map_lookup_elem(&pc1_flow4, &key);
-	/* Tenants of this node reach each other inside: from outside, their addresses are forged. */
+	flow = bpf_map_lookup_elem(&pc2_flow4, &key);
+	/* Tenants of this node reach each other inside: from outside, their addresses are forged.
+	 */
 	if (!flow || (flow->flags & PC_FLOW_HAIRPIN))
 		return PC_REASON_PASS_NO_FLOW;
 	if ((flow->flags & PC_FLOW_UP) || !flow->channel)
@@ -238,14 +240,14 @@ static __always_inline enum pc_reason pc_relay_hairpin(struct xdp_md *ctx, const
 						       struct pc_plan *plan, struct pc_count *count)
 {
 	struct pc_flow4_key key;
-	struct pc_flow4 *flow;
+	struct pc_flow *flow;
 	enum pc_reason reason;
 	struct pc_count *peer;
 
 	pc_key_hairpin(&key, plan->to);
 	plan->l3_sum += plan->to->l3_diff;
 	plan->l4_sum += plan->to->l4_diff;
-	flow = bpf_map_lookup_elem(&pc1_flow4, &key);
+	flow = bpf_map_lookup_elem(&pc2_flow4, &key);
 	if (!flow)
 		return PC_REASON_PASS_NO_FLOW;
 	if ((flow->flags & PC_FLOW_UP) || !flow->channel)
@@ -269,12 +271,12 @@ static __always_inline enum pc_reason pc_relay_up(struct xdp_md *ctx, const stru
 {
 	struct pc_flow4_key key;
 	struct pc_plan plan = {};
-	struct pc_flow4 *flow;
+	struct pc_flow *flow;
 	enum pc_reason reason;
 	struct pc_count *count;
 
 	pc_key_packet(&key, pkt, header->channel);
-	flow = bpf_map_lookup_elem(&pc1_flow4, &key);
+	flow = bpf_map_lookup_elem(&pc2_flow4, &key);
 	if (!flow)
 		return PC_REASON_PASS_NO_FLOW;
 	if (!(flow->flags & PC_FLOW_UP))
@@ -341,7 +343,7 @@ static __always_inline int pc_drop_all(const struct xdp_md *ctx)
 }
 
 SEC("xdp")
-int pc1_relay(struct xdp_md *ctx)
+int pc2_relay(struct xdp_md *ctx)
 {
 	struct pc_pkt pkt = {};
 	enum pc_port port;

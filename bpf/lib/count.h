@@ -9,7 +9,7 @@
 
 static __always_inline void pc_count_reason(__u32 reason)
 {
-	__u64 *n = bpf_map_lookup_elem(&pc1_reason, &reason);
+	__u64 *n = bpf_map_lookup_elem(&pc2_reason, &reason);
 
 	if (n)
 		(*n)++;
@@ -17,7 +17,7 @@ static __always_inline void pc_count_reason(__u32 reason)
 
 static __always_inline struct pc_count *pc_count_slot(__u32 slot)
 {
-	return bpf_map_lookup_elem(&pc1_count, &slot);
+	return bpf_map_lookup_elem(&pc2_count, &slot);
 }
 
 /* @wire: IP total length as sent. */

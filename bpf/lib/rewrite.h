@@ -21,7 +21,7 @@
  * checksum difference does not fit this packet, and the receiver drops it.
  */
 struct pc_plan {
-	const struct pc_flow4 *to; /* addresses, ports and channel of what is sent */
+	const struct pc_flow *to; /* addresses, ports and channel of what is sent */
 	const struct pc_nexthop *nh;
 	__u32 payload;	 /* bytes, without ChannelData headers and padding */
 	__u32 header_in; /* bytes of ChannelData header that come and go: 0 or 4 */
@@ -83,7 +83,8 @@ static __always_inline void pc_rewrite_ip(struct iphdr *ip, const struct pc_plan
 	*pc_u32_at(ip, 0) = kept.version_len.word;
 	*pc_u32_at(ip, 4) = kept.id_frag.word;
 	*pc_u32_at(ip, 8) = kept.ttl_check.word;
-	*pc_u64_at(ip, 12) = *pc_u64_at(&plan->to->saddr, 0);
+	*pc_u32_at(ip, 12) = plan->to->saddr[0];
+	*pc_u32_at(ip, 16) = plan->to->daddr[0];
 }
 
 static __always_inline bool pc_rewrite_udp(struct udphdr *udp, const void *end,

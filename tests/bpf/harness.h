@@ -52,7 +52,7 @@ struct rig_rodata {
 
 struct rig_flow {
 	struct pc_flow4_key key;
-	struct pc_flow4 value;
+	struct pc_flow value;
 };
 
 struct rig {

@@ -23,7 +23,7 @@ struct model {
 struct model_packet {
 	const uint8_t *ip, *udp, *payload;
 	size_t udp_len, len; /* len: of the payload */
-	const struct pc_flow4 *first, *last;
+	const struct pc_flow *first, *last;
 	bool up;
 };
 
@@ -34,8 +34,8 @@ static inline int model_stop(struct model *m, int verdict, int reason)
 	return -1;
 }
 
-static inline const struct pc_flow4 *model_find(const struct rig *rig,
-						const struct pc_flow4_key *key)
+static inline const struct pc_flow *model_find(const struct rig *rig,
+					       const struct pc_flow4_key *key)
 {
 	for (unsigned int i = rig->n_flows; i-- > 0;)
 		if (!memcmp(&rig->flows[i].key, key, sizeof(*key)))
@@ -97,7 +97,7 @@ static inline struct pc_flow4_key model_key(const struct model_packet *p)
 }
 
 static inline int model_flow(const struct rig *rig, const struct pc_flow4_key *key, uint64_t now,
-			     const struct pc_flow4 **ret_flow, struct model *m)
+			     const struct pc_flow **ret_flow, struct model *m)
 {
 	*ret_flow = model_find(rig, key);
 	if (!*ret_flow)
@@ -111,8 +111,8 @@ static inline int model_hairpin(const struct rig *rig, struct model_packet *p, u
 				struct model *m)
 {
 	struct pc_flow4_key key = {
-		.saddr = p->first->saddr,
-		.daddr = p->first->daddr,
+		.saddr = p->first->saddr[0],
+		.daddr = p->first->daddr[0],
 		.sport = p->first->sport,
 		.dport = p->first->dport,
 	};
@@ -178,7 +178,7 @@ static inline int model_classify(const struct rig *rig, const struct frame *in,
 static inline void model_build(struct model *m, const struct model_packet *p,
 			       const struct pc_nexthop *nh)
 {
-	const struct pc_flow4 *to = p->last;
+	const struct pc_flow *to = p->last;
 	size_t head = to->channel ? 4 : 0, udp_len = 8 + head + p->len;
 	uint8_t *ip = m->out.bytes + nh->l2_len, *udp = ip + 20;
 	uint16_t said = htons((uint16_t)p->len);
@@ -190,8 +190,8 @@ static inline void model_build(struct model *m, const struct model_packet *p,
 	memcpy(ip, p->ip, 20);
 	ip[8]--;
 	put16(ip + 2, (uint16_t)(20 + udp_len));
-	memcpy(ip + 12, &to->saddr, 4);
-	memcpy(ip + 16, &to->daddr, 4);
+	memcpy(ip + 12, to->saddr, 4);
+	memcpy(ip + 16, to->daddr, 4);
 	frame_check_ip(ip);
 	memcpy(udp, &to->sport, 2);
 	memcpy(udp + 2, &to->dport, 2);

@@ -55,8 +55,8 @@ static inline void scene_add(struct rig *rig, const struct scene_flow *f)
 		.key = scene_key(f->from, f->to, f->channel_in),
 		.value = {
 			.expires_ns = f->expires_ns ? f->expires_ns : rig_now() + 3600 * NSEC,
-			.saddr = htonl(f->new_from.ip),
-			.daddr = htonl(f->new_to.ip),
+			.saddr = { htonl(f->new_from.ip) },
+			.daddr = { htonl(f->new_to.ip) },
 			.sport = htons(f->new_from.port),
 			.dport = htons(f->new_to.port),
 			.channel = htons(f->channel_out),

@@ -111,10 +111,10 @@ static int add_flow(struct bpf_object *obj, struct endpoint from, struct endpoin
 		.dport = htons(to.port),
 		.channel = htons(channel_in),
 	};
-	struct pc_flow4 flow = {
+	struct pc_flow flow = {
 		.expires_ns = UINT64_MAX,
-		.saddr = htonl(new_from.ip),
-		.daddr = htonl(new_to.ip),
+		.saddr = { htonl(new_from.ip) },
+		.daddr = { htonl(new_to.ip) },
 		.sport = htons(new_from.port),
 		.dport = htons(new_to.port),
 		.channel = htons(channel_out),

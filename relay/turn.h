@@ -254,7 +254,7 @@ uint64_t pc_turn_next_deadline(const struct pc_turn *t);
  * is over: slot_close and forget were called.
  */
 int pc_turn_restore(struct pc_turn *t, const struct pc_turn_record *record, uint64_t now);
-/* Calls ops->flow_set again for every binding (after routes changed). */
+/* Calls ops->flow_set and perm_set again for every binding (after routes changed). */
 void pc_turn_resync_flows(struct pc_turn *t, uint64_t now);
 /* Ends every allocation of @tenant (deleted tenant), or all with UINT32_MAX. Returns how many. */
 unsigned int pc_turn_end_tenant(struct pc_turn *t, uint32_t tenant, uint64_t now);

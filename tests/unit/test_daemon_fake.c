@@ -455,6 +455,32 @@ static void test_restart(void **state)
 	end(false);
 }
 
+/* Loopback cannot be served by the kernel: it must not judge the port of such a permission. */
+static void test_ports(void **state)
+{
+	struct pc_addr peer = { .ip = pc_ip4(8, 8, 8, 8), .port = 40000 };
+	struct client c;
+
+	assert_int_equal(start(), 0);
+	add_tenant("t");
+	client_open(&c);
+	assert_int_equal(allocate(&c), 0);
+	assert_int_equal(pc_dp_fake_ports(), 1);
+	assert_int_equal(request(&c, PC_STUN_CREATE_PERMISSION, &peer), 0);
+	assert_int_equal(pc_dp_fake_perms(), 0);
+	assert_int_equal(pc_dp_fake_ports(), 0);
+	end(false);
+	assert_int_equal(pc_dp_fake_ports(), 0);
+	assert_int_equal(start(), 0);
+	assert_int_equal(pc_dp_fake_ports(), 0);
+	pc_turn_end_tenant(d.turn, UINT32_MAX, pc_clock_monotonic());
+	assert_int_equal(request(&c, PC_STUN_ALLOCATE, NULL), 0);
+	assert_int_equal(pc_dp_fake_ports(), 1);
+	close(c.fd);
+	end(true);
+	assert_int_equal(pc_dp_fake_ports(), 0);
+}
+
 static void test_tenant_gone(void **state)
 {
 	struct pc_turn_stats stats;
@@ -467,7 +493,7 @@ static void test_tenant_gone(void **state)
 	assert_int_equal(pc_users_del(d.users, pc_users_find(d.users, "t")->id), 0);
 	end(false);
 	assert_int_equal(start(), 0);
-	assert_logged("adopted 0 sessions, 0 flows; dropped 1 sessions");
+	assert_logged("adopted 0 sessions, 0 flows, 0 permissions; dropped 1 sessions");
 	pc_turn_get_stats(d.turn, &stats);
 	assert_int_equal(stats.allocations, 0);
 	close(c.fd);
@@ -500,8 +526,14 @@ static void test_reload(void **state)
 		       "%s: listen changed, which needs a restart");
 	reload_refused("realm = a\nrelay-address = 127.0.0.1",
 		       "%s: relay-address changed, which needs a restart");
-	write_config("realm = a\nsecret = s\ndeny-peer = 8.0.0.0/8\nstranger-replies = 5");
+	assert_int_equal(pc_dp_fake_limits()->host_per_s, 200);
+	assert_int_equal(pc_dp_fake_limits()->net_per_s, 2000);
+	write_config("realm = a\nsecret = s\ndeny-peer = 8.0.0.0/8\nstranger-replies = 5\n"
+		     "stranger-rate = 7\nstranger-net-rate = 0");
 	assert_int_equal(pc_daemon_reload(&d, err, sizeof(err)), 0);
+	assert_int_equal(pc_dp_fake_limits()->host_per_s, 7);
+	assert_int_equal(pc_dp_fake_limits()->host_burst, 14);
+	assert_int_equal(pc_dp_fake_limits()->net_per_s, 0);
 	assert_string_equal(d.config.realm, "a");
 	assert_int_equal(d.config.n_listen, 1);
 	assert_int_equal(d.reloads, 1);
@@ -567,6 +599,7 @@ int main(void)
 		CASE(test_disk_full_at_start),
 		CASE(test_store_locked),
 		CASE(test_restart),
+		CASE(test_ports),
 		CASE(test_tenant_gone),
 		CASE(test_reload),
 		CASE(test_reload_cuts),

@@ -455,6 +455,37 @@ static void test_restart(void **state)
 	end(false);
 }
 
+static int first_relayed(void *arg, const struct pc_turn_view *view)
+{
+	*(struct pc_addr *)arg = view->relayed[0];
+	return 1;
+}
+
+/* Somebody else has the port now: that session is over, and nothing else is wrong. */
+static void test_port_lost(void **state)
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct pc_addr relayed;
+	struct client c;
+
+	assert_int_equal(start(), 0);
+	add_tenant("t");
+	client_open(&c);
+	assert_int_equal(allocate(&c), 0);
+	assert_int_equal(pc_turn_each(d.turn, first_relayed, &relayed), 1);
+	end(false);
+	sa.sin_port = htons(relayed.port);
+	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	logged();
+	assert_int_equal(start(), 0);
+	assert_logged("adopted 0 sessions, 0 flows, 0 permissions; dropped 1 sessions");
+	assert_int_equal(d.store_error, 0);
+	assert_int_equal(request(&c, PC_STUN_ALLOCATE, NULL), 0);
+	close(c.fd);
+	end(false);
+}
+
 /* Loopback cannot be served by the kernel: it must not judge the port of such a permission. */
 static void test_ports(void **state)
 {
@@ -599,6 +630,7 @@ int main(void)
 		CASE(test_disk_full_at_start),
 		CASE(test_store_locked),
 		CASE(test_restart),
+		CASE(test_port_lost),
 		CASE(test_ports),
 		CASE(test_tenant_gone),
 		CASE(test_reload),

@@ -27,6 +27,7 @@ static void fill(size_t n_permissions, size_t n_channels)
 					   .port = 40000 };
 	t->relayed[0] = (struct pc_addr){ .ip = pc_ip4(192, 0, 2, 1), .port = 50000 };
 	t->expires_ns = 1ull << 60;
+	t->relayed_expires_ns[0] = 1ull << 59;
 	t->created_ns = 12345;
 	memset(t->txid, 0x5a, sizeof(t->txid));
 	t->integrity256 = true;
@@ -68,6 +69,8 @@ static void check_equal(void)
 	assert_true(pc_addr_equal(&a.relayed[0], &b.relayed[0]));
 	assert_true(pc_addr_equal(&a.relayed[1], &b.relayed[1]));
 	assert_true(a.expires_ns == b.expires_ns && a.created_ns == b.created_ns);
+	assert_memory_equal(a.relayed_expires_ns, b.relayed_expires_ns,
+			    sizeof(a.relayed_expires_ns));
 	assert_memory_equal(a.txid, b.txid, sizeof(a.txid));
 	assert_int_equal(a.integrity256, b.integrity256);
 	assert_int_equal(a.algorithm, b.algorithm);
@@ -89,6 +92,7 @@ static void test_round_trip(void **state)
 	check_equal();
 	fill(3, 2);
 	in.turn.relayed[1] = (struct pc_addr){ .ip = { .family = 6, .b = { 0x20 } }, .port = 7 };
+	in.turn.relayed_expires_ns[1] = 1ull << 60;
 	in.turn.integrity256 = false;
 	in.turn.algorithm = PC_AUTH_MD5;
 	in.turn.key.len = 16;
@@ -109,6 +113,22 @@ static void test_largest(void **state)
 	assert_int_equal(pc_record_decode(buf, len, &out), 0);
 	check_equal();
 	assert_int_equal(pc_record_encode(&in.turn, buf, len - 1), 0);
+}
+
+/* What an earlier version wrote: the same without the ends of the relayed addresses. */
+static void test_version_1(void **state)
+{
+	/* version, id, slot, tenant, server, client (IPv6), relayed, none, expires */
+	const size_t at = 1 + 8 + 4 + 4 + 7 + 19 + 7 + 1 + 8;
+	size_t len;
+
+	fill(3, 2);
+	len = pc_record_encode(&in.turn, buf, sizeof(buf));
+	memmove(buf + at, buf + at + 16, len - at - 16);
+	buf[0] = 1;
+	assert_int_equal(pc_record_decode(buf, len - 16, &out), 0);
+	in.turn.relayed_expires_ns[0] = 0;
+	check_equal();
 }
 
 /* Cut anywhere, or with a byte too many: refused, and nothing is read beyond the end. */
@@ -135,7 +155,9 @@ static void test_refused(void **state)
 
 	fill(0, 0);
 	len = pc_record_encode(&in.turn, buf, sizeof(buf));
-	buf[0] = 2;
+	buf[0] = 3;
+	assert_int_equal(pc_record_decode(buf, len, &out), PC_ERR_VERSION);
+	buf[0] = 0;
 	assert_int_equal(pc_record_decode(buf, len, &out), PC_ERR_VERSION);
 	in.turn.path.server.ip.family = 0;
 	len = pc_record_encode(&in.turn, buf, sizeof(buf));
@@ -155,9 +177,8 @@ static void test_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trip),
-		cmocka_unit_test(test_largest),
-		cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_largest),
+		cmocka_unit_test(test_version_1),  cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_refused),
 	};
 

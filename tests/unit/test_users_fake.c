@@ -107,6 +107,8 @@ static void test_userhash(void **state)
 
 	pc_auth_userhash("alice", 5, "pc", hash);
 	assert_int_equal(pc_users_lookup(users, NULL, 0, hash, PC_AUTH_SHA256, NOW, &u), 0);
+	assert_int_equal(u.name_len, 5);
+	assert_string_equal(u.name, "alice");
 	assert_int_equal(u.tenant, id);
 	hash[31] ^= 1;
 	assert_int_equal(pc_users_lookup(users, NULL, 0, hash, PC_AUTH_SHA256, NOW, &u),

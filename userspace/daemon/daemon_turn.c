@@ -221,6 +221,7 @@ static void restore_all(struct restore *r, uint64_t now)
 {
 	for (const struct stored *s = r->first; s; s = s->next) {
 		const char *why = restore_one(r, s, now);
+		int err;
 
 		if (!why) {
 			r->restored++;
@@ -228,9 +229,11 @@ static void restore_all(struct restore *r, uint64_t now)
 		}
 		r->dropped++;
 		pc_debug("session %016llx is not taken up: %s", (unsigned long long)s->id, why);
-		if (pc_daemon_store_usable(r->d))
-			pc_daemon_store_result(r->d, pc_store_session_del(r->d->store, s->id),
-					       "forgetting a session");
+		/* The machine forgets by itself those that it tried. */
+		err = pc_daemon_store_usable(r->d) ? pc_store_session_del(r->d->store, s->id)
+						   : PC_ERR_NOT_FOUND;
+		if (err != PC_ERR_NOT_FOUND)
+			pc_daemon_store_result(r->d, err, "forgetting a session");
 	}
 }
 

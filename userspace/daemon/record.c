@@ -6,7 +6,9 @@
 #include "base/err.h"
 #include "base/wire.h"
 
-#define RECORD_VERSION 1
+/* Version 1 had one end for both relayed addresses. */
+#define RECORD_VERSION	   2
+#define RECORD_VERSION_MIN 1
 
 static void put_ip(struct pc_writer *w, const struct pc_ip *ip)
 {
@@ -43,6 +45,8 @@ size_t pc_record_encode(const struct pc_turn_record *record, void *buf, size_t s
 	put_addr(&w, &record->relayed[0]);
 	put_addr(&w, &record->relayed[1]);
 	pc_write_u64(&w, record->expires_ns);
+	pc_write_u64(&w, record->relayed_expires_ns[0]);
+	pc_write_u64(&w, record->relayed_expires_ns[1]);
 	pc_write_u64(&w, record->created_ns);
 	pc_write_bytes(&w, record->txid, sizeof(record->txid));
 	pc_write_u8(&w, record->integrity256);
@@ -153,7 +157,7 @@ int pc_record_decode(const void *buf, size_t len, struct pc_record *ret_record)
 	version = pc_read_u8(&r);
 	if (r.failed)
 		return PC_ERR_SHORT;
-	if (version != RECORD_VERSION)
+	if (version < RECORD_VERSION_MIN || version > RECORD_VERSION)
 		return PC_ERR_VERSION;
 	memset(t, 0, sizeof(*t));
 	t->id = pc_read_u64(&r);
@@ -164,6 +168,8 @@ int pc_record_decode(const void *buf, size_t len, struct pc_record *ret_record)
 	    !get_addr(&r, &t->relayed[0], false) || !get_addr(&r, &t->relayed[1], true))
 		return r.failed ? PC_ERR_SHORT : PC_ERR_MALFORMED;
 	t->expires_ns = pc_read_u64(&r);
+	for (int i = 0; i < 2 && version > 1; i++)
+		t->relayed_expires_ns[i] = pc_read_u64(&r);
 	t->created_ns = pc_read_u64(&r);
 	err = get_credentials(&r, t);
 	if (!err)

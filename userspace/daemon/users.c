@@ -218,6 +218,14 @@ static void fill(const struct user *user, struct pc_turn_user *ret_user)
 	};
 }
 
+/* An account found by its hash has to be told by its name. */
+static void fill_name(const struct user *user, struct pc_turn_user *ret_user)
+{
+	int n = snprintf(ret_user->name, sizeof(ret_user->name), "%s", user->t.name);
+
+	ret_user->name_len = (uint16_t)n;
+}
+
 static int lookup_password(struct pc_users *u, const struct user *user,
 			   enum pc_auth_algorithm algorithm, struct pc_turn_user *ret_user)
 {
@@ -272,8 +280,14 @@ int pc_users_lookup(struct pc_users *u, const char *name, size_t name_len, const
 	size_t tenant_len;
 	uint64_t expires_s;
 
-	if (!name)
-		return lookup_password(u, find_userhash(u, userhash), algorithm, ret_user);
+	if (!name) {
+		const struct user *user = find_userhash(u, userhash);
+		int r = lookup_password(u, user, algorithm, ret_user);
+
+		if (r == 0)
+			fill_name(user, ret_user);
+		return r;
+	}
 	if (pc_auth_timed_parse(name, name_len, &expires_s, &tenant, &tenant_len) == 0)
 		return lookup_timed(u, name, name_len, expires_s, tenant, tenant_len, algorithm,
 				    realtime_s, ret_user);

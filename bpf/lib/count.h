@@ -5,6 +5,8 @@
 #ifndef PC_LIB_COUNT_H
 #define PC_LIB_COUNT_H
 
+#include <stdbool.h>
+
 #include "lib/maps.h"
 
 static __always_inline void pc_count_reason(__u32 reason)
@@ -13,6 +15,21 @@ static __always_inline void pc_count_reason(__u32 reason)
 
 	if (n)
 		(*n)++;
+}
+
+/* Whether the kinds in reasons.def say PASS. */
+static __always_inline bool pc_reason_passes(__u32 reason)
+{
+#define PC_KIND_FORWARD			 0ull
+#define PC_KIND_PASS			 1ull
+#define PC_KIND_DROP			 0ull
+#define PC_REASON(sym, kind, name, text) | PC_KIND_##kind << PC_REASON_##sym
+	const __u64 passes = 0
+#include "abi/reasons.def"
+		;
+#undef PC_REASON
+
+	return passes >> (reason & 63) & 1;
 }
 
 static __always_inline struct pc_count *pc_count_slot(__u32 slot)

@@ -58,10 +58,10 @@ static struct bench_case cases[CASES] = {
 	[HAIRPIN] = { "hairpin", 0, .verdict = XDP_TX },
 };
 
-static const struct endpoint server = { 0xc6336401, SERVICE_PORT };
-static const struct endpoint client = { 0xc000020a, 40001 };
-static const struct endpoint relayed = { 0xc6336401, 50007 };
-static const struct endpoint peer = { 0xcb007105, 50101 }; /* in the range: it comes back */
+static const struct endpoint server = { 0xc6336401, SERVICE_PORT, false };
+static const struct endpoint client = { 0xc000020a, 40001, false };
+static const struct endpoint relayed = { 0xc6336401, 50007, false };
+static const struct endpoint peer = { 0xcb007105, 50101, false }; /* in the range: it comes back */
 
 static int die(const char *what, int err)
 {

@@ -20,11 +20,13 @@
  * retransmit, rather than being told that the port is unreachable. On an allocated relayed port,
  * what nothing covers is dropped too.
  */
+#include "lib/binding.h"
 #include "lib/clock.h"
 #include "lib/count.h"
 #include "lib/find.h"
 #include "lib/ports.h"
 #include "lib/rewrite.h"
+#include "lib/stranger.h"
 
 char _license[] SEC("license") = "Dual MIT/GPL";
 
@@ -32,6 +34,8 @@ char _license[] SEC("license") = "Dual MIT/GPL";
 const volatile __u16 pc_service_ports[PC_MAX_SERVICE_PORTS];
 const volatile __u16 pc_relay_low;
 const volatile __u16 pc_relay_high;
+/* Addresses of the services, IPv4 mapped; all zero ends the list. None: any address is ours. */
+const volatile __be32 pc_service_addrs[PC_MAX_SERVICE_ADDRS][4];
 
 #ifdef PC_TEST_DROP_ALL
 #define PC_DROP_ALL 1
@@ -468,6 +472,8 @@ static __always_inline enum pc_reason pc_relay_service(struct xdp_md *ctx, const
 		return pc_relay_channel(ctx, pkt, ret_known, six);
 	if (*pc_u16_at(payload, 0) == bpf_htons(PC_STUN_SEND))
 		return pc_relay_send(ctx, pkt, ret_known, six);
+	if (*pc_u16_at(payload, 0) == bpf_htons(PC_STUN_BINDING))
+		return PC_REASON_BINDING;
 	return PC_REASON_PASS_CONTROL;
 }
 
@@ -554,20 +560,65 @@ static __always_inline enum pc_reason pc_relay_peer(struct xdp_md *ctx, const st
 		       six);
 }
 
+/* --- the end --- */
+
 /* Counts the reason and gives the verdict. */
 static __always_inline int pc_leave(enum pc_reason reason)
 {
 	pc_count_reason(reason);
-	if (reason == PC_REASON_TX)
+	if (reason == PC_REASON_TX || reason == PC_REASON_BINDING)
 		return XDP_TX;
 	if (reason == PC_REASON_REDIRECT)
 		return XDP_REDIRECT;
 	return pc_reason_passes(reason) ? XDP_PASS : XDP_DROP;
 }
 
-/* What passes to a service port is for the daemon, and dropped while it is away. */
-static __always_inline int pc_leave_service(enum pc_reason reason)
+/* Whether the packet is for this host, and not for one that it routes to. */
+static __always_inline bool pc_service_mine(const struct pc_pkt *pkt, bool six)
 {
+	const void *daddr = pc_pkt_addrs(pkt, six) + (six ? 16 : 4);
+	__be32 addr[4];
+
+	if (!pc_service_addrs[0][2] && !pc_service_addrs[0][3] && !pc_service_addrs[0][0])
+		return true;
+	pc_find_map(addr, daddr, six);
+#pragma unroll
+	for (int i = 0; i < PC_MAX_SERVICE_ADDRS; i++) {
+		if (addr[0] == pc_service_addrs[i][0] && addr[1] == pc_service_addrs[i][1] &&
+		    addr[2] == pc_service_addrs[i][2] && addr[3] == pc_service_addrs[i][3])
+			return true;
+	}
+	return false;
+}
+
+/* @addr: of the source, its first eight bytes. */
+__noinline int pc_stranger_admits(__u64 addr, __u32 six)
+{
+	struct pc_ctl *ctl = pc_ctl_get();
+
+	return !ctl || pc_stranger_admit(ctl, addr, pc_clock_now(), six);
+}
+
+__noinline int pc_answer(struct xdp_md *ctx, __u32 l2_len, __u32 six)
+{
+	return six ? pc_binding_answer(ctx, l2_len, true) : pc_binding_answer(ctx, l2_len, false);
+}
+
+/*
+ * Not data of a known flow, to a service port: strangers send it too. Limited before anything that
+ * costs; then answered, or left to the daemon, or dropped while that is away.
+ */
+static __always_inline int pc_leave_stranger(struct xdp_md *ctx, const struct pc_pkt *pkt,
+					     enum pc_reason reason, bool six)
+{
+	const void *source = pc_pkt_addrs(pkt, six);
+
+	if (!pc_service_mine(pkt, six))
+		return pc_leave(reason == PC_REASON_BINDING ? PC_REASON_PASS_CONTROL : reason);
+	if (!pc_stranger_admits(six ? *pc_u64_at(source, 0) : *pc_u32_at(source, 0), six))
+		return pc_leave(PC_REASON_DROP_SOURCE_RATE);
+	if (reason == PC_REASON_BINDING)
+		reason = pc_answer(ctx, pkt->l2_len, six);
 	if (pc_reason_passes(reason) && pc_daemon_away())
 		reason = PC_REASON_DROP_AWAY;
 	return pc_leave(reason);
@@ -578,16 +629,25 @@ static __always_inline int pc_relay(struct xdp_md *ctx, const struct pc_pkt *pkt
 				    bool six)
 {
 	bool known = false;
+	enum pc_reason reason;
 
 	if (!service)
 		return pc_leave(pc_relay_peer(ctx, pkt, six));
-	return pc_leave_service(pc_relay_service(ctx, pkt, &known, six));
+	reason = pc_relay_service(ctx, pkt, &known, six);
+	if (reason == PC_REASON_TX || reason == PC_REASON_REDIRECT)
+		return pc_leave(reason);
+	if (!known && (pc_reason_passes(reason) || reason == PC_REASON_BINDING))
+		return pc_leave_stranger(ctx, pkt, reason, six);
+	if (pc_reason_passes(reason) && pc_daemon_away())
+		reason = PC_REASON_DROP_AWAY;
+	return pc_leave(reason);
 }
 
 /* One that is not what it seems. */
-static __always_inline int pc_relay_unusual(bool service)
+static __always_inline int pc_relay_unusual(struct xdp_md *ctx, const struct pc_pkt *pkt,
+					    bool service, bool six)
 {
-	return service ? pc_leave_service(PC_REASON_PASS_UNUSUAL)
+	return service ? pc_leave_stranger(ctx, pkt, PC_REASON_PASS_UNUSUAL, six)
 		       : pc_leave(PC_REASON_PASS_UNUSUAL);
 }
 
@@ -617,7 +677,8 @@ int pc2_relay(struct xdp_md *ctx)
 		return pc_leave(PC_REASON_PASS_GUARD);
 	if (pkt.six)
 		return pc_parse_consistent(&pkt, true) ? pc_relay(ctx, &pkt, service, true)
-						       : pc_relay_unusual(service);
-	return pkt.plain && pc_parse_consistent(&pkt, false) ? pc_relay(ctx, &pkt, service, false)
-							     : pc_relay_unusual(service);
+						       : pc_relay_unusual(ctx, &pkt, service, true);
+	return pkt.plain && pc_parse_consistent(&pkt, false)
+		       ? pc_relay(ctx, &pkt, service, false)
+		       : pc_relay_unusual(ctx, &pkt, service, false);
 }

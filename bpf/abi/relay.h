@@ -35,6 +35,7 @@
 #define PC_LINK_PREFIX	     "pc2_link_"
 
 #define PC_MAX_SERVICE_PORTS 4
+#define PC_MAX_SERVICE_ADDRS 4
 #define PC_MAX_NEXTHOPS	     4096
 #define PC_MAX_TXPORTS	     64
 #define PC_L2_MAX	     24

@@ -49,6 +49,7 @@ struct rig_rodata {
 	uint16_t service_ports[PC_MAX_SERVICE_PORTS];
 	uint16_t relay_low;
 	uint16_t relay_high;
+	uint32_t service_addrs[PC_MAX_SERVICE_ADDRS][4];
 };
 
 /* Entries of both families; which is used, the family says. */
@@ -124,7 +125,7 @@ static inline void rig_prepare(struct rig *rig)
 	{
 		const char *name = bpf_map__name(map);
 
-		if (strstr(name, ".rodata"))
+		if (strrchr(name, '.') && !strcmp(strrchr(name, '.'), ".rodata"))
 			assert_int_equal(bpf_map__set_initial_value(map, &rig->rodata,
 								    sizeof(rig->rodata)),
 					 0);
@@ -140,16 +141,21 @@ static inline void rig_prepare(struct rig *rig)
 	bpf_program__set_log_buf(rig->prog, rig->log, sizeof(rig->log));
 }
 
-static inline struct rig *rig_new(const char *object)
+static inline struct rig_rodata rig_constants(void)
 {
-	struct rig *rig = calloc(1, sizeof(*rig));
-
-	assert_non_null(rig);
-	rig->rodata = (struct rig_rodata){
+	return (struct rig_rodata){
 		.service_ports = { RIG_SERVICE_PORT, RIG_SECOND_PORT },
 		.relay_low = RIG_RELAY_LOW,
 		.relay_high = RIG_RELAY_HIGH,
 	};
+}
+
+static inline struct rig *rig_new_with(const char *object, struct rig_rodata rodata)
+{
+	struct rig *rig = calloc(1, sizeof(*rig));
+
+	assert_non_null(rig);
+	rig->rodata = rodata;
 	rig->obj = bpf_object__open_file(rig_object(object), NULL);
 	if (!rig->obj)
 		fail_msg("%s: %s", rig_object(object), strerror(errno));
@@ -171,6 +177,11 @@ static inline struct rig *rig_new(const char *object)
 	rig->cpus = libbpf_num_possible_cpus();
 	assert_true(rig->cpus > 0);
 	return rig;
+}
+
+static inline struct rig *rig_new(const char *object)
+{
+	return rig_new_with(object, rig_constants());
 }
 
 static inline void rig_free(struct rig *rig)

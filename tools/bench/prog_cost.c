@@ -74,11 +74,12 @@ static int die(const char *what, int err)
 struct rodata {
 	uint16_t service_ports[PC_MAX_SERVICE_PORTS];
 	uint16_t low, high;
+	uint32_t addrs[PC_MAX_SERVICE_ADDRS][4];
 };
 
 static struct bpf_object *load(const char *path)
 {
-	struct rodata rodata = { { SERVICE_PORT }, 50000, 50999 };
+	struct rodata rodata = { { SERVICE_PORT }, 50000, 50999, { { 0 } } };
 	struct bpf_object *obj = bpf_object__open_file(path, NULL);
 	struct bpf_map *map;
 
@@ -86,7 +87,9 @@ static struct bpf_object *load(const char *path)
 		return NULL;
 	bpf_object__for_each_map(map, obj)
 	{
-		if (strstr(bpf_map__name(map), ".rodata") &&
+		const char *dot = strrchr(bpf_map__name(map), '.');
+
+		if (dot && !strcmp(dot, ".rodata") &&
 		    bpf_map__set_initial_value(map, &rodata, sizeof(rodata)))
 			return NULL;
 	}

@@ -43,6 +43,9 @@ const volatile __be32 pc_service_addrs[PC_MAX_SERVICE_ADDRS][4];
 #define PC_DROP_ALL 0
 #endif
 
+/* Beside a reason: what anybody may have sent, not data of a known flow. */
+#define PC_STRANGER	      0x100
+
 #define PC_CHANNEL_FIRST_BYTE 0x40
 #define PC_CHANNEL_LAST_BYTE  0x7f
 #define PC_CHANNEL_HEADER     4 /* number and length (RFC 8656 section 12.4) */
@@ -197,7 +200,7 @@ struct {
 	__type(value, struct pc_job);
 } pc_scratch SEC(".maps");
 
-static __always_inline struct pc_job *pc_job_new(const struct pc_pkt *pkt,
+static __always_inline struct pc_job *pc_job_new(__u32 l2_len, __u32 udp_len,
 						 const struct pc_plan *plan, bool six)
 {
 	__u32 zero = 0;
@@ -207,8 +210,8 @@ static __always_inline struct pc_job *pc_job_new(const struct pc_pkt *pkt,
 		return NULL;
 	job->plan = *plan;
 	job->up_slot = job->down_slot = PC_NO_SLOT;
-	job->l2_len = pkt->l2_len;
-	job->udp_len = pkt->udp_len;
+	job->l2_len = l2_len;
+	job->udp_len = udp_len;
 	job->six = six;
 	return job;
 }
@@ -379,8 +382,7 @@ static __always_inline enum pc_reason pc_read_channel_data(const struct pc_pkt *
 }
 
 /* ChannelData of a tenant. */
-static __always_inline enum pc_reason pc_relay_channel(struct xdp_md *ctx, const struct pc_pkt *pkt,
-						       bool *ret_known, bool six)
+static __always_inline int pc_relay_channel(struct xdp_md *ctx, const struct pc_pkt *pkt, bool six)
 {
 	const void *header = pkt->udp + 1;
 	struct pc_plan plan = {};
@@ -396,15 +398,14 @@ static __always_inline enum pc_reason pc_relay_channel(struct xdp_md *ctx, const
 	pc_key_packet(&key, pkt, *pc_u16_at(header, 0), six);
 	flow = pc_find_flow(&key, six);
 	if (!flow)
-		return PC_REASON_PASS_NO_FLOW;
-	*ret_known = true;
+		return PC_REASON_PASS_NO_FLOW | PC_STRANGER;
 	reason = pc_read_channel_data(pkt, header, &plan);
 	if (reason == PC_REASON_TX)
 		reason = pc_plan_up(&plan, flow, pkt, six);
 	if (reason != PC_REASON_TX)
 		return reason;
 	if (!pc_flow_plain(flow, six)) {
-		job = pc_job_new(pkt, &plan, six);
+		job = pc_job_new(pkt->l2_len, pkt->udp_len, &plan, six);
 		if (!job)
 			return PC_REASON_PASS_UNUSUAL;
 		job->flow = *flow;
@@ -445,36 +446,35 @@ __noinline int pc_job_read_send(struct xdp_md *ctx, struct pc_job *job)
 			: pc_job_read_send_as(ctx, job, false);
 }
 
-static __always_inline enum pc_reason pc_relay_send(struct xdp_md *ctx, const struct pc_pkt *pkt,
-						    bool *ret_known, bool six)
+__noinline int pc_relay_send(struct xdp_md *ctx, __u32 l2_len, __u32 udp_len, __u32 six)
 {
-	struct pc_job *job = pc_job_new(pkt, &(struct pc_plan){}, six);
+	struct pc_job *job = pc_job_new(l2_len, udp_len, &(struct pc_plan){}, six);
 	enum pc_reason reason;
 
 	if (!job)
-		return PC_REASON_PASS_CONTROL;
+		return PC_REASON_PASS_UNUSUAL;
 	reason = pc_job_read_send(ctx, job);
-	*ret_known = reason != PC_REASON_PASS_CONTROL;
+	if (reason == PC_REASON_PASS_CONTROL)
+		return reason | PC_STRANGER;
 	return reason == PC_REASON_TX ? pc_job_up(ctx, job) : reason;
 }
 
 /* On a service port. */
-static __always_inline enum pc_reason pc_relay_service(struct xdp_md *ctx, const struct pc_pkt *pkt,
-						       bool *ret_known, bool six)
+static __always_inline int pc_relay_service(struct xdp_md *ctx, const struct pc_pkt *pkt, bool six)
 {
 	const void *payload = pkt->udp + 1;
 	__u8 first;
 
 	if (pkt->udp_len == sizeof(struct udphdr) || payload + 2 > pkt->data_end)
-		return PC_REASON_PASS_CONTROL;
+		return PC_REASON_PASS_CONTROL | PC_STRANGER;
 	first = *(__u8 *)payload;
 	if (first >= PC_CHANNEL_FIRST_BYTE && first <= PC_CHANNEL_LAST_BYTE)
-		return pc_relay_channel(ctx, pkt, ret_known, six);
+		return pc_relay_channel(ctx, pkt, six);
 	if (*pc_u16_at(payload, 0) == bpf_htons(PC_STUN_SEND))
-		return pc_relay_send(ctx, pkt, ret_known, six);
+		return pc_relay_send(ctx, pkt->l2_len, pkt->udp_len, six);
 	if (*pc_u16_at(payload, 0) == bpf_htons(PC_STUN_BINDING))
-		return PC_REASON_BINDING;
-	return PC_REASON_PASS_CONTROL;
+		return PC_REASON_BINDING | PC_STRANGER;
+	return PC_REASON_PASS_CONTROL | PC_STRANGER;
 }
 
 /* From a peer for whom the tenant has no channel. */
@@ -507,11 +507,10 @@ __noinline int pc_job_find_data(struct xdp_md *ctx, struct pc_job *job)
 			: pc_job_find_data_as(ctx, job, false);
 }
 
-static __always_inline enum pc_reason pc_relay_data(struct xdp_md *ctx, const struct pc_pkt *pkt,
-						    bool six)
+__noinline int pc_relay_data(struct xdp_md *ctx, __u32 l2_len, __u32 udp_len, __u32 six)
 {
-	struct pc_plan plan = { .payload = pkt->udp_len - sizeof(struct udphdr) };
-	struct pc_job *job = pc_job_new(pkt, &plan, six);
+	struct pc_plan plan = { .payload = udp_len - sizeof(struct udphdr) };
+	struct pc_job *job = pc_job_new(l2_len, udp_len, &plan, six);
 	enum pc_reason reason;
 
 	if (!job)
@@ -537,7 +536,7 @@ static __always_inline enum pc_reason pc_relay_peer(struct xdp_md *ctx, const st
 	pc_key_packet(&key, pkt, 0, six);
 	flow = pc_find_flow(&key, six);
 	if (!flow || (flow->flags & PC_FLOW_HAIRPIN))
-		return pc_relay_data(ctx, pkt, six);
+		return pc_relay_data(ctx, pkt->l2_len, pkt->udp_len, six);
 	if (!flow->channel)
 		return PC_REASON_PASS_UNUSUAL;
 	reason = pc_admit_flow(flow, false);
@@ -546,7 +545,7 @@ static __always_inline enum pc_reason pc_relay_peer(struct xdp_md *ctx, const st
 	if (pc_pkt_ttl(pkt, six) <= 1)
 		return PC_REASON_DROP_TTL;
 	if (!pc_flow_plain(flow, six)) {
-		job = pc_job_new(pkt, &plan, six);
+		job = pc_job_new(pkt->l2_len, pkt->udp_len, &plan, six);
 		if (!job)
 			return PC_REASON_PASS_UNUSUAL;
 		job->flow = *flow;
@@ -574,14 +573,13 @@ static __always_inline int pc_leave(enum pc_reason reason)
 }
 
 /* Whether the packet is for this host, and not for one that it routes to. */
-static __always_inline bool pc_service_mine(const struct pc_pkt *pkt, bool six)
+static __always_inline bool pc_service_mine(const void *addrs, bool six)
 {
-	const void *daddr = pc_pkt_addrs(pkt, six) + (six ? 16 : 4);
 	__be32 addr[4];
 
-	if (!pc_service_addrs[0][2] && !pc_service_addrs[0][3] && !pc_service_addrs[0][0])
+	if (!pc_service_addrs[0][0] && !pc_service_addrs[0][2])
 		return true;
-	pc_find_map(addr, daddr, six);
+	pc_find_map(addr, addrs + (six ? 16 : 4), six);
 #pragma unroll
 	for (int i = 0; i < PC_MAX_SERVICE_ADDRS; i++) {
 		if (addr[0] == pc_service_addrs[i][0] && addr[1] == pc_service_addrs[i][1] &&
@@ -591,64 +589,71 @@ static __always_inline bool pc_service_mine(const struct pc_pkt *pkt, bool six)
 	return false;
 }
 
-/* @addr: of the source, its first eight bytes. */
-__noinline int pc_stranger_admits(__u64 addr, __u32 six)
+static __always_inline enum pc_reason pc_stranger_as(struct xdp_md *ctx, __u32 l2_len,
+						     enum pc_reason reason, bool six)
 {
 	struct pc_ctl *ctl = pc_ctl_get();
+	const void *addrs;
+	__u32 off = l2_len;
 
-	return !ctl || pc_stranger_admit(ctl, addr, pc_clock_now(), six);
-}
-
-__noinline int pc_answer(struct xdp_md *ctx, __u32 l2_len, __u32 six)
-{
-	return six ? pc_binding_answer(ctx, l2_len, true) : pc_binding_answer(ctx, l2_len, false);
+	asm volatile("%0 &= 31" : "+r"(off));
+	addrs = (void *)(long)ctx->data + off + (six ? 8 : 12);
+	if (!ctl || addrs + (six ? 32 : 8) > (void *)(long)ctx->data_end)
+		return PC_REASON_PASS_UNUSUAL;
+	if (!pc_service_mine(addrs, six))
+		return reason == PC_REASON_BINDING ? PC_REASON_PASS_CONTROL : reason;
+	if (!pc_stranger_admit(ctl, six ? *pc_u64_at(addrs, 0) : *pc_u32_at(addrs, 0),
+			       pc_clock_now(), six))
+		return PC_REASON_DROP_SOURCE_RATE;
+	if (reason == PC_REASON_BINDING)
+		reason = pc_binding_answer(ctx, l2_len, six);
+	return pc_reason_passes(reason) && pc_daemon_away() ? PC_REASON_DROP_AWAY : reason;
 }
 
 /*
  * Not data of a known flow, to a service port: strangers send it too. Limited before anything that
  * costs; then answered, or left to the daemon, or dropped while that is away.
  */
-static __always_inline int pc_leave_stranger(struct xdp_md *ctx, const struct pc_pkt *pkt,
-					     enum pc_reason reason, bool six)
+__noinline int pc_stranger(struct xdp_md *ctx, __u32 l2_len, __u32 reason, __u32 six)
 {
-	const void *source = pc_pkt_addrs(pkt, six);
+	return six ? pc_stranger_as(ctx, l2_len, reason, true)
+		   : pc_stranger_as(ctx, l2_len, reason, false);
+}
 
-	if (!pc_service_mine(pkt, six))
-		return pc_leave(reason == PC_REASON_BINDING ? PC_REASON_PASS_CONTROL : reason);
-	if (!pc_stranger_admits(six ? *pc_u64_at(source, 0) : *pc_u32_at(source, 0), six))
-		return pc_leave(PC_REASON_DROP_SOURCE_RATE);
-	if (reason == PC_REASON_BINDING)
-		reason = pc_answer(ctx, pkt->l2_len, six);
-	if (pc_reason_passes(reason) && pc_daemon_away())
+/*
+ * A packet to a service port. What passes is for the daemon, and dropped while that is away; what
+ * belongs to no flow may be from anybody.
+ */
+static __always_inline int pc_relay_to_service(struct xdp_md *ctx, struct pc_pkt *pkt, bool six)
+{
+	int reason = PC_REASON_PASS_UNUSUAL | PC_STRANGER;
+
+	if (pkt->plain && pc_parse_consistent(pkt, six))
+		reason = pc_relay_service(ctx, pkt, six);
+	if (reason & PC_STRANGER)
+		reason = pc_stranger(ctx, pkt->l2_len, reason & ~PC_STRANGER, six);
+	else if (pc_reason_passes(reason) && pc_daemon_away())
 		reason = PC_REASON_DROP_AWAY;
 	return pc_leave(reason);
 }
 
-/* A packet to one of our ports. */
-static __always_inline int pc_relay(struct xdp_md *ctx, const struct pc_pkt *pkt, bool service,
-				    bool six)
+/* UDP of one family. */
+static __always_inline int pc_relay(struct xdp_md *ctx, struct pc_pkt *pkt, bool six)
 {
-	bool known = false;
-	enum pc_reason reason;
+	enum pc_port port;
 
-	if (!service)
-		return pc_leave(pc_relay_peer(ctx, pkt, six));
-	reason = pc_relay_service(ctx, pkt, &known, six);
-	if (reason == PC_REASON_TX || reason == PC_REASON_REDIRECT)
-		return pc_leave(reason);
-	if (!known && (pc_reason_passes(reason) || reason == PC_REASON_BINDING))
-		return pc_leave_stranger(ctx, pkt, reason, six);
-	if (pc_reason_passes(reason) && pc_daemon_away())
-		reason = PC_REASON_DROP_AWAY;
-	return pc_leave(reason);
-}
-
-/* One that is not what it seems. */
-static __always_inline int pc_relay_unusual(struct xdp_md *ctx, const struct pc_pkt *pkt,
-					    bool service, bool six)
-{
-	return service ? pc_leave_stranger(ctx, pkt, PC_REASON_PASS_UNUSUAL, six)
-		       : pc_leave(PC_REASON_PASS_UNUSUAL);
+	if (!(six ? pc_parse_udp6(pkt) : pc_parse_udp4(pkt)))
+		return XDP_PASS;
+	port = pc_classify_port(pkt->dport);
+	if (port == PC_PORT_FOREIGN)
+		return XDP_PASS;
+	if (pc_guard_tripped(ctx))
+		return pc_leave(PC_REASON_PASS_GUARD);
+	if (port == PC_PORT_SERVICE)
+		return pc_relay_to_service(ctx, pkt, six);
+	if (!pkt->plain || !pc_parse_consistent(pkt, six))
+		return pc_leave(PC_REASON_PASS_UNUSUAL);
+	return pc_leave(pc_relay_peer(ctx, pkt, six));
 }
 
 /* A program gone wrong, for tests of the guarded attach: whatever reaches it is lost. */
@@ -661,24 +666,14 @@ SEC("xdp")
 int pc2_relay(struct xdp_md *ctx)
 {
 	struct pc_pkt pkt = {};
-	enum pc_port port;
-	bool service;
+	__be16 proto;
 
 	if (PC_DROP_ALL)
 		return pc_drop_all(ctx);
-	pc_parse_link(ctx, &pkt);
-	if (!pkt.ip || !(pkt.six ? pc_parse_udp6(&pkt) : pc_parse_udp4(&pkt)))
-		return XDP_PASS;
-	port = pc_classify_port(pkt.dport);
-	if (port == PC_PORT_FOREIGN)
-		return XDP_PASS;
-	service = port == PC_PORT_SERVICE;
-	if (pc_guard_tripped(ctx))
-		return pc_leave(PC_REASON_PASS_GUARD);
-	if (pkt.six)
-		return pc_parse_consistent(&pkt, true) ? pc_relay(ctx, &pkt, service, true)
-						       : pc_relay_unusual(ctx, &pkt, service, true);
-	return pkt.plain && pc_parse_consistent(&pkt, false)
-		       ? pc_relay(ctx, &pkt, service, false)
-		       : pc_relay_unusual(ctx, &pkt, service, false);
+	proto = pc_parse_link(ctx, &pkt);
+	if (proto == bpf_htons(ETH_P_IP))
+		return pc_relay(ctx, &pkt, false);
+	if (proto == bpf_htons(ETH_P_IPV6))
+		return pc_relay(ctx, &pkt, true);
+	return XDP_PASS;
 }

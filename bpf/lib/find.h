@@ -44,16 +44,6 @@ static __always_inline void pc_key_packet(union pc_key *key, const struct pc_pkt
 	key->words[six ? 4 : 1] = tail.word;
 }
 
-/* Two words as they lie in memory, in one. */
-static __always_inline __u64 pc_key_pair(__u32 first, __u32 second)
-{
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	return first | (__u64)second << 32;
-#else
-	return (__u64)first << 32 | second;
-#endif
-}
-
 /* Key of what a first flow sends to another relayed address of this node. */
 static __always_inline void pc_key_hairpin(union pc_key *key, const struct pc_flow *flow, bool six)
 {
@@ -65,7 +55,7 @@ static __always_inline void pc_key_hairpin(union pc_key *key, const struct pc_fl
 		key->words[2] = *pc_u64_at(flow->daddr, 0);
 		key->words[3] = *pc_u64_at(flow->daddr, 8);
 	} else {
-		key->words[0] = pc_key_pair(flow->saddr[0], flow->daddr[0]);
+		key->words[0] = pc_pair(flow->saddr[0], flow->daddr[0]);
 	}
 	key->words[six ? 4 : 1] = tail.word;
 }

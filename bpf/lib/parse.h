@@ -48,6 +48,16 @@ union pc_word {
 	__u16 half[2];
 };
 
+/* Two words as they lie in memory, in one. */
+static __always_inline __u64 pc_pair(__u32 first, __u32 second)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return first | (__u64)second << 32;
+#else
+	return (__u64)first << 32 | second;
+#endif
+}
+
 struct pc_vlan {
 	__be16 tci;
 	__be16 proto;
@@ -56,12 +66,11 @@ struct pc_vlan {
 struct pc_pkt {
 	void *data;
 	void *data_end;
-	void *ip;	    /* NULL: neither IPv4 nor IPv6 */
+	void *ip;
 	struct udphdr *udp; /* set only if plain */
 	__u32 l2_len;
 	__u32 udp_len; /* set only if consistent */
-	bool six;
-	bool plain; /* no IP options and no fragment */
+	bool plain;    /* no IP options and no fragment */
 	__be16 dport;
 };
 
@@ -91,19 +100,18 @@ static __always_inline __u64 pc_pkt_len(const struct pc_pkt *pkt)
 	return len;
 }
 
-/* Finds the IP header. Room for IPv4 and UDP behind it is checked. */
-static __always_inline void pc_parse_link(struct xdp_md *ctx, struct pc_pkt *pkt)
+/* Finds the IP header. Returns the EtherType, 0 if the frame is too short for IPv4 and UDP. */
+static __always_inline __be16 pc_parse_link(struct xdp_md *ctx, struct pc_pkt *pkt)
 {
 	void *next;
 	__be16 proto;
 
 	pkt->data = (void *)(long)ctx->data;
 	pkt->data_end = (void *)(long)ctx->data_end;
-	pkt->ip = NULL;
 	pkt->l2_len = sizeof(struct ethhdr);
 	next = pkt->data + sizeof(struct ethhdr);
 	if (next + sizeof(struct iphdr) + sizeof(struct udphdr) > pkt->data_end)
-		return;
+		return 0;
 	proto = *pc_u16_at(pkt->data, 12);
 #pragma unroll
 	for (int i = 0; i < PC_VLAN_TAGS; i++) {
@@ -114,12 +122,11 @@ static __always_inline void pc_parse_link(struct xdp_md *ctx, struct pc_pkt *pkt
 		next = vlan + 1;
 		pkt->l2_len += sizeof(*vlan);
 		if (next + sizeof(struct iphdr) + sizeof(struct udphdr) > pkt->data_end)
-			return;
+			return 0;
 		proto = vlan->proto;
 	}
-	pkt->six = proto == bpf_htons(ETH_P_IPV6);
-	if (pkt->six || proto == bpf_htons(ETH_P_IP))
-		pkt->ip = next;
+	pkt->ip = next;
+	return proto;
 }
 
 /*

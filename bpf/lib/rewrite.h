@@ -110,8 +110,7 @@ static __always_inline void pc_rewrite_ip4(void *ip, const struct pc_plan *plan,
 	*pc_u32_at(ip, 0) = kept.version_len.word;
 	*pc_u32_at(ip, 4) = kept.id_frag.word;
 	*pc_u32_at(ip, 8) = kept.ttl_check.word;
-	*pc_u32_at(ip, 12) = way->to->saddr[0];
-	*pc_u32_at(ip, 16) = way->to->daddr[0];
+	*pc_u64_at(ip, 12) = pc_pair(way->to->saddr[0], way->to->daddr[0]);
 }
 
 /* What a socket of this host would send: fragments are allowed, so the id is not zero by habit. */

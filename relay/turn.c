@@ -278,10 +278,8 @@ void pc_turn_resync_flows(struct pc_turn *t, uint64_t now)
 	while ((n = pc_htab_iterate(&t->allocs, &it))) {
 		struct pc_turn_alloc *a = pc_container_of(n, struct pc_turn_alloc, node);
 
-		if (!pc_turn_alloc_live(a, now))
-			continue;
-		for (size_t i = 0; i < a->n_channels; i++)
-			pc_turn_channel_sync(a, a->channels[i], true);
+		if (pc_turn_alloc_live(a, now))
+			pc_turn_bindings_sync(a, NULL, true);
 	}
 }
 

@@ -218,10 +218,15 @@ in_ns() {
 	nsenter --net="/run/netns/$(ns "$name")" "$@"
 }
 
+# A ring for each CPU: what one CPU redirects is not lost because another one is busy elsewhere.
 # Checksums are complete in every frame (the program at the other end reads them), and GRO turns on
 # the receive path that frames redirected by XDP need.
 veth() {
-	ip link add "$2" netns "$(ns "$1")" type veth peer name "$4" netns "$(ns "$3")" || exit 1
+	local queues
+	queues="numtxqueues $(nproc) numrxqueues $(nproc)"
+	# shellcheck disable=SC2086
+	ip link add "$2" netns "$(ns "$1")" $queues type veth \
+		peer name "$4" netns "$(ns "$3")" $queues || exit 1
 	in_ns "$1" ethtool -K "$2" tx off gro on >/dev/null 2>&1
 	in_ns "$3" ethtool -K "$4" tx off gro on >/dev/null 2>&1
 	ip -n "$(ns "$1")" link set "$2" up

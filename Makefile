@@ -137,6 +137,7 @@ $(B)/gen/version.h: FORCE
 	@mkdir -p $(@D)
 	@printf '/* SPDX-License-Identifier: MIT */\n#define PC_VERSION "%s"\n' '$(VERSION)' > $@.tmp
 	@cmp -s $@.tmp $@ && rm $@.tmp || mv $@.tmp $@
+.PHONY: FORCE
 FORCE:
 $(patsubst %.c,$(B)/obj/%.o,$(wildcard userspace/daemon/*.c userspace/dp/*.c tools/pcstat/*.c \
 	tools/pcctl/*.c)): | $(B)/gen/version.h

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * XDP relay: data of TURN clients to their peers and back, without leaving the driver. The walk of
- * a packet:
+ * XDP relay: data of TURN clients to their peers and back, and answers to STUN Binding, without
+ * leaving the driver. The walk of a packet:
  *
  *  1. Parse Ethernet, up to two VLAN tags, IPv4 or IPv6, UDP. Anything else, and any port that is
  *     not ours, passes at once; up to here only constants are read, no map.
@@ -16,16 +16,16 @@
  *     the first write on the packet is sent or dropped, never passed.
  *  7. Count it, and send it out of the same interface or redirect it.
  *
- * Whatever would pass to a service port while the daemon is away is dropped instead: clients
- * retransmit, rather than being told that the port is unreachable. On an allocated relayed port,
- * what nothing covers is dropped too.
+ * The plain case, ChannelData of one flow in one family, goes a short way of its own (pc_fast_*);
+ * everything else goes through the functions in lib/job.h.
+ *
+ * What belongs to no flow and comes to a service port is limited by its source, then answered if it
+ * is a Binding request, else left to the daemon. While the daemon is away it is dropped instead:
+ * clients retransmit, rather than being told that the port is unreachable. On an allocated relayed
+ * port, what nothing covers is dropped too.
  */
 #include "lib/binding.h"
-#include "lib/clock.h"
-#include "lib/count.h"
-#include "lib/find.h"
-#include "lib/ports.h"
-#include "lib/rewrite.h"
+#include "lib/job.h"
 #include "lib/stranger.h"
 
 char _license[] SEC("license") = "Dual MIT/GPL";
@@ -43,12 +43,8 @@ const volatile __be32 pc_service_addrs[PC_MAX_SERVICE_ADDRS][4];
 #define PC_DROP_ALL 0
 #endif
 
-/* Beside a reason: what anybody may have sent, not data of a known flow. */
-#define PC_STRANGER	      0x100
-
 #define PC_CHANNEL_FIRST_BYTE 0x40
 #define PC_CHANNEL_LAST_BYTE  0x7f
-#define PC_CHANNEL_HEADER     4 /* number and length (RFC 8656 section 12.4) */
 
 static __always_inline struct pc_ctl *pc_ctl_get(void)
 {
@@ -87,489 +83,41 @@ static __always_inline enum pc_port pc_classify_port(__be16 dport)
 		if (service && service == port)
 			return PC_PORT_SERVICE;
 	}
-	if (pc_relay_high && port >= pc_relay_low && port <= pc_relay_high)
+	if ((pc_relay_high && port >= pc_relay_low && port <= pc_relay_high))
 		return PC_PORT_RELAYED;
 	return PC_PORT_FOREIGN;
 }
 
-/* Whether a flow may be used, in this direction. */
-static __always_inline enum pc_reason pc_admit_flow(const struct pc_flow *flow, bool up)
-{
-	if (!(flow->flags & PC_FLOW_UP) == up)
-		return PC_REASON_PASS_UNUSUAL;
-	return pc_clock_now() >= flow->expires_ns ? PC_REASON_PASS_EXPIRED : PC_REASON_TX;
-}
+/* --- how a packet leaves --- */
 
-/* Whether it is the plain case: one flow, one family. That is written out on its own, for speed. */
-static __always_inline bool pc_flow_plain(const struct pc_flow *flow, bool six)
-{
-	return (flow->flags & (PC_FLOW_HAIRPIN | PC_FLOW_OUT6)) == (six ? PC_FLOW_OUT6 : 0);
-}
-
-/* --- 5 to 7: the packet leaves --- */
-
-/* The next hop, and whether the packet fits. Nothing is written yet. */
-static __always_inline enum pc_reason pc_admit_nexthop(const struct xdp_md *ctx,
-						       const struct pc_plan *plan,
-						       struct pc_way *way, bool out6)
-{
-	__u32 index = way->to->nexthop;
-	struct pc_nexthop_slot *slot = bpf_map_lookup_elem(&pc2_nexthop, &index);
-	__u32 txport, ifindex;
-
-	if (!slot)
-		return PC_REASON_PASS_NEXTHOP;
-	way->nh = (*(volatile __u32 *)&slot->active & 1) ? &slot->copy[1] : &slot->copy[0];
-	ifindex = way->nh->ifindex;
-	way->l2_len = way->nh->l2_len;
-	if (!ifindex)
-		return PC_REASON_PASS_NEXTHOP;
-	if (way->l2_len != PC_L2_PLAIN && way->l2_len != PC_L2_PLAIN + PC_L2_TAG &&
-	    way->l2_len != PC_L2_PLAIN + 2 * PC_L2_TAG)
-		return PC_REASON_PASS_NEXTHOP;
-	way->redirect = ifindex != ctx->ingress_ifindex;
-	txport = way->nh->txport;
-	if (way->redirect && !bpf_map_lookup_elem(&pc2_txport, &txport))
-		return PC_REASON_PASS_NEXTHOP;
-	return pc_plan_ip_len(plan, out6) > way->nh->mtu ? PC_REASON_PASS_MTU : PC_REASON_TX;
-}
-
-/*
- * IPv6 knows no datagram without a checksum, and an IPv4 header that is left behind takes its own
- * along: a damaged one must not become a good packet.
- */
-static __always_inline enum pc_reason pc_admit_checksum(const struct pc_pkt *pkt,
-							const struct pc_plan *plan, bool in6,
-							bool out6)
-{
-	if ((in6 || out6) && !pkt->udp->check)
-		return PC_REASON_PASS_CHECKSUM;
-	if (!in6 && (out6 || plan->anew) && pc_csum_fold(pc_csum_words(pkt->ip, 5)) != (__u16)~0)
-		return PC_REASON_PASS_UNUSUAL;
-	return PC_REASON_TX;
-}
-
-/* @way: flow and counters are set. */
-static __always_inline enum pc_reason pc_send(struct xdp_md *ctx, const struct pc_pkt *pkt,
-					      const struct pc_plan *plan, struct pc_way way,
-					      bool in6, bool out6)
-{
-	enum pc_reason reason = pc_admit_nexthop(ctx, plan, &way, out6);
-
-	if (reason == PC_REASON_TX)
-		reason = pc_admit_checksum(pkt, plan, in6, out6);
-	if (reason == PC_REASON_TX)
-		reason = pc_rewrite(ctx, pkt, plan, &way, in6, out6);
-	if (reason != PC_REASON_TX)
-		return reason;
-	if (way.redirect) {
-		if (bpf_redirect_map(&pc2_txport, way.nh->txport, XDP_DROP) != XDP_REDIRECT)
-			return PC_REASON_DROP_INTERNAL;
-		reason = PC_REASON_REDIRECT;
-	}
-	if (way.up)
-		pc_count_packet(way.up, plan->payload, plan->up_wire);
-	if (way.down)
-		pc_count_packet(way.down, plan->payload, pc_plan_ip_len(plan, out6));
-	return reason;
-}
-
-/* --- the general case: permissions, hairpins, mixed families --- */
-
-#define PC_NO_SLOT 0xffffffffu
-
-/*
- * A packet that is no plain case. The functions that are not inlined are verified each on its own,
- * for any numbers in here; so there are no pointers, and no gaps.
- */
-struct pc_job {
-	struct pc_flow flow; /* what is sent, as far as it is known; may be made of a permission */
-	union pc_key key;    /* of what arrives, without a channel */
-	struct pc_plan plan;
-	__u32 up_slot, down_slot;
-	__u32 l2_len;
-	__u32 udp_len;
-	__u32 six;
-};
-
-/* One for each CPU: the stack is too small. Private to the program. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct pc_job);
-} pc_scratch SEC(".maps");
-
-static __always_inline struct pc_job *pc_job_new(__u32 l2_len, __u32 udp_len,
-						 const struct pc_plan *plan, bool six)
-{
-	__u32 zero = 0;
-	struct pc_job *job = bpf_map_lookup_elem(&pc_scratch, &zero);
-
-	if (!job)
-		return NULL;
-	job->plan = *plan;
-	job->up_slot = job->down_slot = PC_NO_SLOT;
-	job->l2_len = l2_len;
-	job->udp_len = udp_len;
-	job->six = six;
-	return job;
-}
-
-/* The packet again, as it was parsed. False only for numbers that nobody writes. */
-static __always_inline bool pc_job_packet(struct xdp_md *ctx, const struct pc_job *job,
-					  struct pc_pkt *pkt, bool six)
-{
-	__u32 l2_len = job->l2_len;
-
-	asm volatile("%0 &= 31" : "+r"(l2_len));
-	pkt->data = (void *)(long)ctx->data;
-	pkt->data_end = (void *)(long)ctx->data_end;
-	pkt->ip = pkt->data + l2_len;
-	pkt->udp = pkt->ip + pc_ip_header(six);
-	pkt->l2_len = job->l2_len;
-	pkt->udp_len = job->udp_len;
-	return (void *)(pkt->udp + 1) <= pkt->data_end;
-}
-
-/* A Data indication names the peer: the source of what arrives. */
-static __always_inline void pc_plan_indication(struct pc_plan *plan, const union pc_key *key,
-					       bool six)
-{
-	struct pc_peer *peer = &plan->peer;
-
-	peer->six = six;
-	peer->port = six ? key->v6.sport : key->v4.sport;
-	peer->addr[0] = six ? key->v6.saddr[0] : key->v4.saddr;
-	if (six) {
-		peer->addr[1] = key->v6.saddr[1];
-		peer->addr[2] = key->v6.saddr[2];
-		peer->addr[3] = key->v6.saddr[3];
-	}
-	plan->head_out = six ? PC_STUN_INDICATION6 : PC_STUN_INDICATION4;
-	plan->pad_out = pc_stun_padding(plan->payload);
-}
-
-/* To a tenant who has no channel for the source in @job->key, but a permission. */
-static __always_inline enum pc_reason pc_job_data(struct pc_job *job, bool six)
-{
-	enum pc_reason reason;
-
-	if (!pc_find_data(&job->key, &job->flow, six))
-		return PC_REASON_PASS_NO_FLOW;
-	reason = pc_admit_flow(&job->flow, false);
-	if (reason != PC_REASON_TX)
-		return reason;
-	pc_plan_indication(&job->plan, &job->key, six);
-	job->down_slot = job->flow.slot;
-	return PC_REASON_TX;
-}
-
-/* To another tenant of this node: the second session's entry decides what is sent. */
-static __always_inline enum pc_reason pc_job_second(struct pc_job *job, bool six)
-{
-	struct pc_flow *flow;
-	enum pc_reason reason;
-
-	pc_key_hairpin(&job->key, &job->flow, six);
-	flow = pc_find_flow(&job->key, six);
-	if (!flow)
-		return pc_job_data(job, six);
-	if (!flow->channel)
-		return PC_REASON_PASS_UNUSUAL;
-	reason = pc_admit_flow(flow, false);
-	if (reason != PC_REASON_TX)
-		return reason;
-	job->flow = *flow;
-	job->plan.head_out = PC_CHANNEL_HEADER;
-	job->down_slot = flow->slot;
-	return PC_REASON_TX;
-}
-
-__noinline int pc_job_hairpin(struct pc_job *job)
-{
-	bool six;
-
-	if (!job)
-		return PC_REASON_DROP_INTERNAL;
-	six = job->flow.flags & PC_FLOW_OUT6;
-	job->plan.l3_sum += job->flow.l3_diff;
-	job->plan.l4_sum += job->flow.l4_diff;
-	job->plan.anew = six;
-	return six ? pc_job_second(job, true) : pc_job_second(job, false);
-}
-
-static __always_inline enum pc_reason pc_job_send_as(struct xdp_md *ctx, const struct pc_job *job,
-						     bool in6, bool out6)
-{
-	struct pc_count *up = pc_count_slot(job->up_slot), *down = pc_count_slot(job->down_slot);
-	struct pc_way way = { .to = &job->flow };
-	struct pc_plan plan = job->plan;
-	struct pc_pkt pkt;
-
-	if ((!up && job->up_slot != PC_NO_SLOT) || (!down && job->down_slot != PC_NO_SLOT))
-		return PC_REASON_PASS_UNUSUAL;
-	way.up = up ? &up->up : NULL;
-	way.down = down ? &down->down : NULL;
-	if (!pc_job_packet(ctx, job, &pkt, in6))
-		return PC_REASON_PASS_UNUSUAL;
-	return pc_send(ctx, &pkt, &plan, way, in6, out6);
-}
-
-__noinline int pc_job_send(struct xdp_md *ctx, struct pc_job *job)
-{
-	bool out6;
-
-	if (!job)
-		return PC_REASON_DROP_INTERNAL;
-	out6 = job->flow.flags & PC_FLOW_OUT6;
-	if (job->six)
-		return out6 ? pc_job_send_as(ctx, job, true, true)
-			    : pc_job_send_as(ctx, job, true, false);
-	return out6 ? pc_job_send_as(ctx, job, false, true)
-		    : pc_job_send_as(ctx, job, false, false);
-}
-
-/* From a tenant, with the first flow. */
-static __always_inline enum pc_reason pc_job_up(struct xdp_md *ctx, struct pc_job *job)
-{
-	enum pc_reason reason = PC_REASON_TX;
-
-	job->up_slot = job->flow.slot;
-	if (job->flow.flags & PC_FLOW_HAIRPIN)
-		reason = pc_job_hairpin(job);
-	return reason == PC_REASON_TX ? pc_job_send(ctx, job) : reason;
-}
-
-/* --- 3 and 4: what arrives --- */
-
-/* From a tenant: @flow fits what arrived, the payload is known. */
-static __always_inline enum pc_reason pc_plan_up(struct pc_plan *plan, const struct pc_flow *flow,
-						 const struct pc_pkt *pkt, bool six)
-{
-	enum pc_reason reason = pc_admit_flow(flow, true);
-
-	if (reason != PC_REASON_TX)
-		return reason;
-	if (pc_pkt_ttl(pkt, six) <= 1)
-		return PC_REASON_DROP_TTL;
-	/* Between the two sessions of a hairpin, too, it counts as plain UDP. */
-	plan->up_wire =
-		pc_ip_header(flow->flags & PC_FLOW_OUT6) + sizeof(struct udphdr) + plan->payload;
-	return PC_REASON_TX;
-}
-
-/*
- * Takes the ChannelData header and its padding out of the plan's checksum. The payload moves by
- * four bytes, so its words stay words.
- */
-static __always_inline enum pc_reason pc_read_channel_data(const struct pc_pkt *pkt,
-							   const void *header, struct pc_plan *plan)
-{
-	__u32 have = pkt->udp_len - sizeof(struct udphdr) - PC_CHANNEL_HEADER;
-	union pc_word head = { .word = *pc_u32_at(header, 0) };
-	__u32 length = bpf_ntohs(head.half[1]);
-
-	if (length > have || have > ((length + 3) & ~3u))
-		return PC_REASON_DROP_LENGTH;
-	plan->payload = length;
-	plan->head_in = PC_CHANNEL_HEADER;
-	plan->l4_sum = pc_csum_gone16(head.half[0]) + pc_csum_gone16(head.half[1]);
-	if (length != have && !pc_stun_pad_gone(pkt, header + PC_CHANNEL_HEADER, length,
-						have - length, &plan->l4_sum))
-		return PC_REASON_DROP_LENGTH;
-	return PC_REASON_TX;
-}
-
-/* ChannelData of a tenant. */
-static __always_inline int pc_relay_channel(struct xdp_md *ctx, const struct pc_pkt *pkt, bool six)
-{
-	const void *header = pkt->udp + 1;
-	struct pc_plan plan = {};
-	struct pc_flow *flow;
-	enum pc_reason reason;
-	struct pc_count *count;
-	struct pc_job *job;
-	union pc_key key;
-
-	if (pkt->udp_len < sizeof(struct udphdr) + PC_CHANNEL_HEADER ||
-	    header + PC_CHANNEL_HEADER > pkt->data_end)
-		return PC_REASON_DROP_LENGTH;
-	pc_key_packet(&key, pkt, *pc_u16_at(header, 0), six);
-	flow = pc_find_flow(&key, six);
-	if (!flow)
-		return PC_REASON_PASS_NO_FLOW | PC_STRANGER;
-	reason = pc_read_channel_data(pkt, header, &plan);
-	if (reason == PC_REASON_TX)
-		reason = pc_plan_up(&plan, flow, pkt, six);
-	if (reason != PC_REASON_TX)
-		return reason;
-	if (!pc_flow_plain(flow, six)) {
-		job = pc_job_new(pkt->l2_len, pkt->udp_len, &plan, six);
-		if (!job)
-			return PC_REASON_PASS_UNUSUAL;
-		job->flow = *flow;
-		return pc_job_up(ctx, job);
-	}
-	count = pc_count_slot(flow->slot);
-	if (!count)
-		return PC_REASON_PASS_UNUSUAL;
-	return pc_send(ctx, pkt, &plan, (struct pc_way){ .to = flow, .up = &count->up }, six, six);
-}
-
-/* Send indication of a tenant. */
-static __always_inline enum pc_reason pc_job_read_send_as(struct xdp_md *ctx, struct pc_job *job,
-							  bool six)
-{
-	struct pc_send send = {};
-	struct pc_pkt pkt;
-
-	if (!pc_job_packet(ctx, job, &pkt, six) ||
-	    !pc_stun_read_send(&pkt, pkt.udp + 1, job->udp_len - sizeof(struct udphdr), &send) ||
-	    !pc_port_allowed(bpf_ntohs(send.peer.port)))
-		return PC_REASON_PASS_CONTROL;
-	pc_key_packet(&job->key, &pkt, 0, six);
-	if (!pc_find_send(&job->key, &send.peer, &job->flow, six))
-		return PC_REASON_PASS_CONTROL;
-	job->plan.payload = send.payload;
-	job->plan.head_in = send.head;
-	job->plan.l4_sum = send.gone;
-	return pc_plan_up(&job->plan, &job->flow, &pkt, six);
-}
-
-/* PC_REASON_TX: it may go on, by pc_job_up; PASS_CONTROL: it is none that the program handles. */
-__noinline int pc_job_read_send(struct xdp_md *ctx, struct pc_job *job)
-{
-	if (!job)
-		return PC_REASON_DROP_INTERNAL;
-	return job->six ? pc_job_read_send_as(ctx, job, true)
-			: pc_job_read_send_as(ctx, job, false);
-}
-
-__noinline int pc_relay_send(struct xdp_md *ctx, __u32 l2_len, __u32 udp_len, __u32 six)
-{
-	struct pc_job *job = pc_job_new(l2_len, udp_len, &(struct pc_plan){}, six);
-	enum pc_reason reason;
-
-	if (!job)
-		return PC_REASON_PASS_UNUSUAL;
-	reason = pc_job_read_send(ctx, job);
-	if (reason == PC_REASON_PASS_CONTROL)
-		return reason | PC_STRANGER;
-	return reason == PC_REASON_TX ? pc_job_up(ctx, job) : reason;
-}
-
-/* On a service port. */
-static __always_inline int pc_relay_service(struct xdp_md *ctx, const struct pc_pkt *pkt, bool six)
-{
-	const void *payload = pkt->udp + 1;
-	__u8 first;
-
-	if (pkt->udp_len == sizeof(struct udphdr) || payload + 2 > pkt->data_end)
-		return PC_REASON_PASS_CONTROL | PC_STRANGER;
-	first = *(__u8 *)payload;
-	if (first >= PC_CHANNEL_FIRST_BYTE && first <= PC_CHANNEL_LAST_BYTE)
-		return pc_relay_channel(ctx, pkt, six);
-	if (*pc_u16_at(payload, 0) == bpf_htons(PC_STUN_SEND))
-		return pc_relay_send(ctx, pkt->l2_len, pkt->udp_len, six);
-	if (*pc_u16_at(payload, 0) == bpf_htons(PC_STUN_BINDING))
-		return PC_REASON_BINDING | PC_STRANGER;
-	return PC_REASON_PASS_CONTROL | PC_STRANGER;
-}
-
-/* From a peer for whom the tenant has no channel. */
-static __always_inline enum pc_reason pc_job_find_data_as(struct xdp_md *ctx, struct pc_job *job,
-							  bool six)
-{
-	enum pc_reason reason;
-	struct pc_pkt pkt;
-
-	if (!pc_job_packet(ctx, job, &pkt, six))
-		return PC_REASON_PASS_UNUSUAL;
-	pc_key_packet(&job->key, &pkt, 0, six);
-	reason = pc_job_data(job, six);
-	/* From outside, addresses of this node's tenants are forged. */
-	if (reason != PC_REASON_PASS_NO_FLOW && (job->flow.flags & PC_FLOW_HAIRPIN))
-		reason = PC_REASON_PASS_NO_FLOW;
-	/* On an allocation's port, nobody else is to answer. */
-	if (reason == PC_REASON_PASS_NO_FLOW && pc_find_port(&job->key, six))
-		return PC_REASON_DROP_NO_PERMISSION;
-	if (reason == PC_REASON_TX && pc_pkt_ttl(&pkt, six) <= 1)
-		return PC_REASON_DROP_TTL;
-	return reason;
-}
-
-__noinline int pc_job_find_data(struct xdp_md *ctx, struct pc_job *job)
-{
-	if (!job)
-		return PC_REASON_DROP_INTERNAL;
-	return job->six ? pc_job_find_data_as(ctx, job, true)
-			: pc_job_find_data_as(ctx, job, false);
-}
-
-__noinline int pc_relay_data(struct xdp_md *ctx, __u32 l2_len, __u32 udp_len, __u32 six)
-{
-	struct pc_plan plan = { .payload = udp_len - sizeof(struct udphdr) };
-	struct pc_job *job = pc_job_new(l2_len, udp_len, &plan, six);
-	enum pc_reason reason;
-
-	if (!job)
-		return PC_REASON_PASS_UNUSUAL;
-	reason = pc_job_find_data(ctx, job);
-	return reason == PC_REASON_TX ? pc_job_send(ctx, job) : reason;
-}
-
-/* On a relayed port: from a peer. */
-static __always_inline enum pc_reason pc_relay_peer(struct xdp_md *ctx, const struct pc_pkt *pkt,
-						    bool six)
-{
-	struct pc_plan plan = {
-		.payload = pkt->udp_len - sizeof(struct udphdr),
-		.head_out = PC_CHANNEL_HEADER,
-	};
-	struct pc_flow *flow;
-	enum pc_reason reason;
-	struct pc_count *count;
-	struct pc_job *job;
-	union pc_key key;
-
-	pc_key_packet(&key, pkt, 0, six);
-	flow = pc_find_flow(&key, six);
-	if (!flow || (flow->flags & PC_FLOW_HAIRPIN))
-		return pc_relay_data(ctx, pkt->l2_len, pkt->udp_len, six);
-	if (!flow->channel)
-		return PC_REASON_PASS_UNUSUAL;
-	reason = pc_admit_flow(flow, false);
-	if (reason != PC_REASON_TX)
-		return reason;
-	if (pc_pkt_ttl(pkt, six) <= 1)
-		return PC_REASON_DROP_TTL;
-	if (!pc_flow_plain(flow, six)) {
-		job = pc_job_new(pkt->l2_len, pkt->udp_len, &plan, six);
-		if (!job)
-			return PC_REASON_PASS_UNUSUAL;
-		job->flow = *flow;
-		job->down_slot = flow->slot;
-		return pc_job_send(ctx, job);
-	}
-	count = pc_count_slot(flow->slot);
-	if (!count)
-		return PC_REASON_PASS_UNUSUAL;
-	return pc_send(ctx, pkt, &plan, (struct pc_way){ .to = flow, .down = &count->down }, six,
-		       six);
-}
-
-/* --- the end --- */
-
-/* Counts the reason and gives the verdict. */
-static __always_inline int pc_leave(enum pc_reason reason)
+/* Counts the reason and gives the verdict. Never inlined: it is not for those that are sent. */
+static __noinline int pc_leave(__u32 reason)
 {
 	pc_count_reason(reason);
-	if (reason == PC_REASON_TX || reason == PC_REASON_BINDING)
+	if (pc_unlikely(reason == PC_REASON_TX || reason == PC_REASON_BINDING))
 		return XDP_TX;
-	if (reason == PC_REASON_REDIRECT)
+	if (pc_unlikely(reason == PC_REASON_REDIRECT))
 		return XDP_REDIRECT;
 	return pc_reason_passes(reason) ? XDP_PASS : XDP_DROP;
+}
+
+/* The same for data of a known flow to a service port: what passes is dropped in the daemon's
+ * absence. */
+static __noinline int pc_leave_service(__u32 reason)
+{
+	if (pc_reason_passes(reason) && pc_daemon_away())
+		reason = PC_REASON_DROP_AWAY;
+	return pc_leave(reason);
+}
+
+/* On the short way. @service: which port it came to, a constant. */
+static __always_inline int pc_leave_fast(enum pc_reason reason, bool service)
+{
+	if (__builtin_expect(reason == PC_REASON_TX, 1)) {
+		pc_count_reason(PC_REASON_TX);
+		return XDP_TX;
+	}
+	return service ? pc_leave_service(reason) : pc_leave(reason);
 }
 
 /* Whether the packet is for this host, and not for one that it routes to. */
@@ -577,13 +125,15 @@ static __always_inline bool pc_service_mine(const void *addrs, bool six)
 {
 	__be32 addr[4];
 
-	if (!pc_service_addrs[0][0] && !pc_service_addrs[0][2])
+	if (pc_unlikely(!pc_service_addrs[0][0] && !pc_service_addrs[0][2]))
 		return true;
 	pc_find_map(addr, addrs + (six ? 16 : 4), six);
 #pragma unroll
 	for (int i = 0; i < PC_MAX_SERVICE_ADDRS; i++) {
-		if (addr[0] == pc_service_addrs[i][0] && addr[1] == pc_service_addrs[i][1] &&
-		    addr[2] == pc_service_addrs[i][2] && addr[3] == pc_service_addrs[i][3])
+		if (pc_unlikely(addr[0] == pc_service_addrs[i][0] &&
+				addr[1] == pc_service_addrs[i][1] &&
+				addr[2] == pc_service_addrs[i][2] &&
+				addr[3] == pc_service_addrs[i][3]))
 			return true;
 	}
 	return false;
@@ -598,12 +148,12 @@ static __always_inline enum pc_reason pc_stranger_as(struct xdp_md *ctx, __u32 l
 
 	asm volatile("%0 &= 31" : "+r"(off));
 	addrs = (void *)(long)ctx->data + off + (six ? 8 : 12);
-	if (!ctl || addrs + (six ? 32 : 8) > (void *)(long)ctx->data_end)
+	if (pc_unlikely(!ctl || addrs + (six ? 32 : 8) > (void *)(long)ctx->data_end))
 		return PC_REASON_PASS_UNUSUAL;
-	if (!pc_service_mine(addrs, six))
+	if (pc_unlikely(!pc_service_mine(addrs, six)))
 		return reason == PC_REASON_BINDING ? PC_REASON_PASS_CONTROL : reason;
-	if (!pc_stranger_admit(ctl, six ? *pc_u64_at(addrs, 0) : *pc_u32_at(addrs, 0),
-			       pc_clock_now(), six))
+	if (pc_unlikely(!pc_stranger_admit(ctl, six ? *pc_u64_at(addrs, 0) : *pc_u32_at(addrs, 0),
+					   pc_clock_now(), six)))
 		return PC_REASON_DROP_SOURCE_RATE;
 	if (reason == PC_REASON_BINDING)
 		reason = pc_binding_answer(ctx, l2_len, six);
@@ -620,21 +170,106 @@ __noinline int pc_stranger(struct xdp_md *ctx, __u32 l2_len, __u32 reason, __u32
 		   : pc_stranger_as(ctx, l2_len, reason, false);
 }
 
-/*
- * A packet to a service port. What passes is for the daemon, and dropped while that is away; what
- * belongs to no flow may be from anybody.
- */
-static __always_inline int pc_relay_to_service(struct xdp_md *ctx, struct pc_pkt *pkt, bool six)
+/* ChannelData of a tenant. At least four bytes. */
+static __always_inline int pc_fast_channel(struct xdp_md *ctx, const struct pc_pkt *pkt, bool six)
 {
-	int reason = PC_REASON_PASS_UNUSUAL | PC_STRANGER;
+	const void *header = pkt->udp + 1;
+	struct pc_plan plan = {};
+	struct pc_flow *flow;
+	enum pc_reason reason;
+	struct pc_count *count;
+	union pc_key key;
 
-	if (pkt->plain && pc_parse_consistent(pkt, six))
-		reason = pc_relay_service(ctx, pkt, six);
-	if (reason & PC_STRANGER)
-		reason = pc_stranger(ctx, pkt->l2_len, reason & ~PC_STRANGER, six);
-	else if (pc_reason_passes(reason) && pc_daemon_away())
-		reason = PC_REASON_DROP_AWAY;
-	return pc_leave(reason);
+	pc_key_packet(&key, pkt, *pc_u16_at(header, 0), six);
+	flow = pc_find_flow(&key, six);
+	if (pc_unlikely(!flow))
+		return pc_leave(pc_stranger(ctx, pkt->l2_len, PC_REASON_PASS_NO_FLOW, six));
+	if (pc_unlikely(!pc_flow_plain(flow, true, six)))
+		return pc_leave_service(pc_relay_channel(ctx, pc_job_flow(pkt, &plan, flow, six)));
+	reason = pc_read_channel_data(pkt, header, &plan);
+	if (pc_unlikely(reason != PC_REASON_TX))
+		return pc_leave(reason);
+	reason = pc_plan_up(&plan, flow, pkt, six, six);
+	if (pc_unlikely(reason != PC_REASON_TX))
+		return pc_leave_service(reason);
+	count = pc_count_slot(flow->slot);
+	if (pc_unlikely(!count))
+		return pc_leave_service(PC_REASON_PASS_UNUSUAL);
+	reason =
+		pc_send(ctx, pkt, &plan, (struct pc_way){ .to = flow, .up = &count->up }, six, six);
+	return pc_leave_fast(reason, true);
+}
+
+/* On a relayed port: from a peer. */
+static __always_inline int pc_fast_peer(struct xdp_md *ctx, const struct pc_pkt *pkt, bool six)
+{
+	struct pc_plan plan = {
+		.payload = pkt->udp_len - sizeof(struct udphdr),
+		.head_out = PC_CHANNEL_HEADER,
+	};
+	struct pc_flow *flow;
+	enum pc_reason reason;
+	struct pc_count *count;
+	union pc_key key;
+
+	pc_key_packet(&key, pkt, 0, six);
+	flow = pc_find_flow(&key, six);
+	if (pc_unlikely(!flow || (flow->flags & PC_FLOW_HAIRPIN)))
+		return pc_leave(pc_relay_data(ctx, pkt->l2_len, pkt->udp_len, six));
+	if (pc_unlikely(!pc_flow_plain(flow, false, six)))
+		return pc_leave(pc_relay_mixed(ctx, pc_job_flow(pkt, &plan, flow, six)));
+	reason = pc_plan_down(flow, pkt, six);
+	if (pc_unlikely(reason != PC_REASON_TX))
+		return pc_leave(reason);
+	count = pc_count_slot(flow->slot);
+	if (pc_unlikely(!count))
+		return pc_leave(PC_REASON_PASS_UNUSUAL);
+	reason = pc_send(ctx, pkt, &plan, (struct pc_way){ .to = flow, .down = &count->down }, six,
+			 six);
+	return pc_leave_fast(reason, false);
+}
+
+/* What is no ChannelData. @type: its first two bytes. */
+static __noinline int pc_relay_other(struct xdp_md *ctx, __u32 l2_len, __u32 udp_len, __u32 type,
+				     __u32 six)
+{
+	int reason = PC_REASON_PASS_CONTROL;
+
+	if (type == PC_STUN_SEND)
+		reason = pc_relay_send(ctx, l2_len, udp_len, six);
+	else if (type == PC_STUN_BINDING)
+		reason = PC_REASON_BINDING;
+	if (pc_unlikely(reason == PC_REASON_PASS_CONTROL || reason == PC_REASON_BINDING))
+		return pc_leave(pc_stranger(ctx, l2_len, reason, six));
+	return pc_leave_service(reason);
+}
+
+/* Less than a ChannelData header. */
+static __always_inline int pc_relay_short(struct xdp_md *ctx, const struct pc_pkt *pkt, bool six)
+{
+	const __u8 *first = (void *)(pkt->udp + 1);
+
+	if (pc_unlikely(pkt->udp_len > sizeof(struct udphdr) &&
+			(void *)(first + 1) <= pkt->data_end && *first >= PC_CHANNEL_FIRST_BYTE &&
+			*first <= PC_CHANNEL_LAST_BYTE))
+		return pc_leave(PC_REASON_DROP_LENGTH);
+	return pc_leave(pc_stranger(ctx, pkt->l2_len, PC_REASON_PASS_CONTROL, six));
+}
+
+/* To a service port. */
+static __always_inline int pc_fast_service(struct xdp_md *ctx, const struct pc_pkt *pkt, bool six)
+{
+	const void *payload = pkt->udp + 1;
+	__u8 first;
+
+	if (pc_unlikely(pkt->udp_len < sizeof(struct udphdr) + PC_CHANNEL_HEADER ||
+			payload + PC_CHANNEL_HEADER > pkt->data_end))
+		return pc_relay_short(ctx, pkt, six);
+	first = *(__u8 *)payload;
+	if (pc_likely(first >= PC_CHANNEL_FIRST_BYTE && first <= PC_CHANNEL_LAST_BYTE))
+		return pc_fast_channel(ctx, pkt, six);
+	return pc_relay_other(ctx, pkt->l2_len, pkt->udp_len, bpf_ntohs(*pc_u16_at(payload, 0)),
+			      six);
 }
 
 /* UDP of one family. */
@@ -642,18 +277,19 @@ static __always_inline int pc_relay(struct xdp_md *ctx, struct pc_pkt *pkt, bool
 {
 	enum pc_port port;
 
-	if (!(six ? pc_parse_udp6(pkt) : pc_parse_udp4(pkt)))
+	if (pc_unlikely(!(six ? pc_parse_udp6(pkt) : pc_parse_udp4(pkt))))
 		return XDP_PASS;
 	port = pc_classify_port(pkt->dport);
-	if (port == PC_PORT_FOREIGN)
+	if (pc_unlikely(port == PC_PORT_FOREIGN))
 		return XDP_PASS;
-	if (pc_guard_tripped(ctx))
+	if (pc_unlikely(pc_guard_tripped(ctx)))
 		return pc_leave(PC_REASON_PASS_GUARD);
-	if (port == PC_PORT_SERVICE)
-		return pc_relay_to_service(ctx, pkt, six);
-	if (!pkt->plain || !pc_parse_consistent(pkt, six))
-		return pc_leave(PC_REASON_PASS_UNUSUAL);
-	return pc_leave(pc_relay_peer(ctx, pkt, six));
+	if (pc_unlikely(!pkt->plain || !pc_parse_consistent(pkt, six)))
+		return pc_leave(port == PC_PORT_SERVICE
+					? pc_stranger(ctx, pkt->l2_len, PC_REASON_PASS_UNUSUAL, six)
+					: PC_REASON_PASS_UNUSUAL);
+	return port == PC_PORT_SERVICE ? pc_fast_service(ctx, pkt, six)
+				       : pc_fast_peer(ctx, pkt, six);
 }
 
 /* A program gone wrong, for tests of the guarded attach: whatever reaches it is lost. */
@@ -668,12 +304,12 @@ int pc2_relay(struct xdp_md *ctx)
 	struct pc_pkt pkt = {};
 	__be16 proto;
 
-	if (PC_DROP_ALL)
+	if (pc_unlikely(PC_DROP_ALL))
 		return pc_drop_all(ctx);
 	proto = pc_parse_link(ctx, &pkt);
-	if (proto == bpf_htons(ETH_P_IP))
+	if (pc_likely(proto == bpf_htons(ETH_P_IP)))
 		return pc_relay(ctx, &pkt, false);
-	if (proto == bpf_htons(ETH_P_IPV6))
+	if (pc_unlikely(proto == bpf_htons(ETH_P_IPV6)))
 		return pc_relay(ctx, &pkt, true);
 	return XDP_PASS;
 }

@@ -115,8 +115,12 @@ static void stun_input(struct pc_turn *t, const struct pc_turn_path *path, struc
 {
 	struct pc_stun_msg msg;
 
+	/*
+	 * The FINGERPRINT of a Send indication is not looked at: the kernel cannot either, and what
+	 * is data must not depend on the path.
+	 */
 	if (pc_stun_parse(d->data, d->len, &msg) < 0 ||
-	    (msg.fingerprint_off && !msg.fingerprint_ok)) {
+	    (msg.cls == PC_STUN_REQUEST && msg.fingerprint_off && !msg.fingerprint_ok)) {
 		pc_turn_drop(t, PC_TURN_DROP_MALFORMED);
 		return;
 	}

@@ -75,7 +75,8 @@ struct pc_turn_flow {
 };
 
 /*
- * A permission as the data plane needs it, for Send and Data indications. Addresses are local ones.
+ * A permission as the data plane needs it, for Send and Data indications. Addresses are local ones,
+ * but the peer's, which is as clients name it.
  */
 struct pc_turn_perm {
 	uint32_t slot;
@@ -84,6 +85,11 @@ struct pc_turn_perm {
 	struct pc_addr relayed; /* of the peer's family */
 	struct pc_ip peer;
 	bool hairpin;	     /* peer is a relay address of this node */
+	/*
+	 * User space has to relay it: the peer is a relay address behind NAT, in its external form,
+	 * and a packet between two sessions shows the local one.
+	 */
+	bool user_space;
 	uint64_t expires_ns; /* monotonic; the earlier of allocation and permission */
 };
 
@@ -169,7 +175,7 @@ struct pc_turn_ops {
 	/* Adds or replaces. Returns 0 or PC_ERR_FULL; other failures leave it to user space (0). */
 	int (*flow_set)(void *ctx, const struct pc_turn_flow *flow);
 	void (*flow_del)(void *ctx, const struct pc_turn_flow *flow);
-	/* The same for permissions; one to an external address of ours is not announced. */
+	/* The same for permissions. */
 	int (*perm_set)(void *ctx, const struct pc_turn_perm *perm);
 	void (*perm_del)(void *ctx, const struct pc_turn_perm *perm);
 	/*

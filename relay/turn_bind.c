@@ -97,19 +97,12 @@ struct pc_turn_permission *pc_turn_permission_add(struct pc_turn_alloc *a, const
 	return p;
 }
 
-/*
- * False: the data plane could not tell it from another. A relay address behind NAT has two forms,
- * and clients may name either in an indication.
- */
-static bool fill_perm(struct pc_turn_alloc *a, const struct pc_turn_permission *p,
+static void fill_perm(struct pc_turn_alloc *a, const struct pc_turn_permission *p,
 		      struct pc_turn_perm *ret_perm)
 {
 	const struct pc_turn_port *port = pc_turn_alloc_port(a, p->peer.family);
 	int ip = pc_turn_relay_ip(a->t, &p->peer);
 
-	if (ip >= 0 &&
-	    !pc_ip_equal(&a->t->config.relay_ips[ip].local, &a->t->config.relay_ips[ip].external))
-		return false;
 	*ret_perm = (struct pc_turn_perm){
 		.slot = a->slot,
 		.client = a->path.client,
@@ -117,9 +110,9 @@ static bool fill_perm(struct pc_turn_alloc *a, const struct pc_turn_permission *
 		.relayed = port->local,
 		.peer = p->peer,
 		.hairpin = ip >= 0,
+		.user_space = ip >= 0 && !pc_ip_equal(&a->t->config.relay_ips[ip].local, &p->peer),
 		.expires_ns = p->told_expires_ns,
 	};
-	return true;
 }
 
 int pc_turn_permission_tell(struct pc_turn_alloc *a, struct pc_turn_permission *p,
@@ -132,8 +125,9 @@ int pc_turn_permission_tell(struct pc_turn_alloc *a, struct pc_turn_permission *
 
 	if (port->expires_ns < expires_ns)
 		expires_ns = port->expires_ns;
-	if ((p->installed && p->told_expires_ns == expires_ns && !force) || !fill_perm(a, p, &perm))
+	if (p->installed && p->told_expires_ns == expires_ns && !force)
 		return 0;
+	fill_perm(a, p, &perm);
 	perm.expires_ns = expires_ns;
 	r = a->t->ops->perm_set(a->t->ctx, &perm);
 	if (r == 0) {
@@ -148,8 +142,10 @@ void pc_turn_permission_remove(struct pc_turn_alloc *a, struct pc_turn_permissio
 	size_t i = (size_t)(p - a->permissions);
 	struct pc_turn_perm perm;
 
-	if (p->installed && fill_perm(a, p, &perm))
+	if (p->installed) {
+		fill_perm(a, p, &perm);
 		a->t->ops->perm_del(a->t->ctx, &perm);
+	}
 	memmove(p, p + 1, (a->n_permissions - i - 1) * sizeof(*p));
 	a->n_permissions--;
 	a->t->n_permissions--;

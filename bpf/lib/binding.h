@@ -12,7 +12,6 @@
 
 #define PC_BINDING_SOFTWARE 64 /* longest text that is skipped */
 #define PC_BINDING_MAX	    (PC_STUN_HEADER + PC_STUN_ATTR + PC_BINDING_SOFTWARE + PC_STUN_FINGERPRINT)
-#define PC_STUN_FINGERPRINT 8
 #define PC_BINDING_TTL	    64
 
 struct pc_binding {

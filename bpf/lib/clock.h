@@ -25,7 +25,7 @@ static __always_inline __u64 pc_clock_now(void)
 	__u64 jiffies = bpf_jiffies64();
 	__u64 now;
 
-	if (pc_clock.jiffies == jiffies)
+	if (__builtin_expect(pc_clock.jiffies == jiffies, 1))
 		return pc_clock.now;
 	now = bpf_ktime_get_coarse_ns();
 	pc_clock.now = now;

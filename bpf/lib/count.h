@@ -13,7 +13,7 @@ static __always_inline void pc_count_reason(__u32 reason)
 {
 	__u64 *n = bpf_map_lookup_elem(&pc2_reason, &reason);
 
-	if (n)
+	if (__builtin_expect(!!n, 1))
 		(*n)++;
 }
 

@@ -19,6 +19,9 @@
 
 #include "abi/relay.h"
 
+#define pc_unlikely(x)	  __builtin_expect(!!(x), 0)
+#define pc_likely(x)	  __builtin_expect(!!(x), 1)
+
 #define PC_VLAN_TAGS	  2
 #define PC_IP_FRAGMENT	  0x3fff /* more fragments, or an offset */
 #define PC_IP_OFFSET	  0x1fff
@@ -110,18 +113,19 @@ static __always_inline __be16 pc_parse_link(struct xdp_md *ctx, struct pc_pkt *p
 	pkt->data_end = (void *)(long)ctx->data_end;
 	pkt->l2_len = sizeof(struct ethhdr);
 	next = pkt->data + sizeof(struct ethhdr);
-	if (next + sizeof(struct iphdr) + sizeof(struct udphdr) > pkt->data_end)
+	if (pc_unlikely(next + sizeof(struct iphdr) + sizeof(struct udphdr) > pkt->data_end))
 		return 0;
 	proto = *pc_u16_at(pkt->data, 12);
 #pragma unroll
 	for (int i = 0; i < PC_VLAN_TAGS; i++) {
 		struct pc_vlan *vlan = next;
 
-		if (proto != bpf_htons(ETH_P_8021Q) && proto != bpf_htons(ETH_P_8021AD))
+		if (pc_likely(proto != bpf_htons(ETH_P_8021Q) && proto != bpf_htons(ETH_P_8021AD)))
 			break;
 		next = vlan + 1;
 		pkt->l2_len += sizeof(*vlan);
-		if (next + sizeof(struct iphdr) + sizeof(struct udphdr) > pkt->data_end)
+		if (pc_unlikely(next + sizeof(struct iphdr) + sizeof(struct udphdr) >
+				pkt->data_end))
 			return 0;
 		proto = vlan->proto;
 	}
@@ -139,11 +143,11 @@ static __always_inline bool pc_parse_odd(struct pc_pkt *pkt)
 	__u32 ip_len = ip->ihl * 4;
 	struct udphdr *udp = (void *)ip + ip_len;
 
-	if (ip->version != 4 || ip_len < sizeof(struct iphdr))
+	if (pc_unlikely(ip->version != 4 || ip_len < sizeof(struct iphdr)))
 		return false;
-	if (ip->frag_off & bpf_htons(PC_IP_OFFSET))
+	if (pc_unlikely(ip->frag_off & bpf_htons(PC_IP_OFFSET)))
 		return false;
-	if ((void *)(udp + 1) > pkt->data_end)
+	if (pc_unlikely((void *)(udp + 1) > pkt->data_end))
 		return false;
 	pkt->dport = udp->dest;
 	pkt->plain = false;
@@ -155,9 +159,9 @@ static __always_inline bool pc_parse_udp4(struct pc_pkt *pkt)
 {
 	struct iphdr *ip = pkt->ip;
 
-	if (ip->protocol != IPPROTO_UDP)
+	if (pc_unlikely(ip->protocol != IPPROTO_UDP))
 		return false;
-	if (*(__u8 *)ip != PC_IP_PLAIN || (ip->frag_off & bpf_htons(PC_IP_FRAGMENT)))
+	if (pc_unlikely(*(__u8 *)ip != PC_IP_PLAIN || (ip->frag_off & bpf_htons(PC_IP_FRAGMENT))))
 		return pc_parse_odd(pkt);
 	pkt->udp = (struct udphdr *)(ip + 1);
 	pkt->dport = pkt->udp->dest;
@@ -170,9 +174,9 @@ static __always_inline bool pc_parse_udp6(struct pc_pkt *pkt)
 {
 	struct ipv6hdr *ip = pkt->ip;
 
-	if ((void *)(ip + 1) + sizeof(struct udphdr) > pkt->data_end)
+	if (pc_unlikely((void *)(ip + 1) + sizeof(struct udphdr) > pkt->data_end))
 		return false;
-	if (ip->nexthdr != IPPROTO_UDP || ip->version != PC_IP6_VERSION)
+	if (pc_unlikely(ip->nexthdr != IPPROTO_UDP || ip->version != PC_IP6_VERSION))
 		return false;
 	pkt->udp = (struct udphdr *)(ip + 1);
 	pkt->dport = pkt->udp->dest;
@@ -187,9 +191,9 @@ static __always_inline bool pc_parse_consistent(struct pc_pkt *pkt, bool six)
 			   : bpf_ntohs(((struct iphdr *)pkt->ip)->tot_len) - sizeof(struct iphdr);
 	__u32 udp_len = bpf_ntohs(pkt->udp->len);
 
-	if (ip_len != udp_len)
+	if (pc_unlikely(ip_len != udp_len))
 		return false;
-	if (udp_len < sizeof(struct udphdr) || udp_len > PC_UDP_LEN_MAX)
+	if (pc_unlikely(udp_len < sizeof(struct udphdr) || udp_len > PC_UDP_LEN_MAX))
 		return false;
 	pc_bound_offset(udp_len);
 	pkt->udp_len = udp_len;

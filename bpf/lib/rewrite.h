@@ -88,9 +88,9 @@ static __always_inline void pc_rewrite_link(void *data, const struct pc_nexthop 
 	*pc_u32_at(data, 4) = *pc_u32_at(l2, 4);
 	*pc_u32_at(data, 8) = *pc_u32_at(l2, 8);
 	*pc_u16_at(data, 12) = *pc_u16_at(l2, 12);
-	if (l2_len > PC_L2_PLAIN)
+	if (pc_unlikely(l2_len > PC_L2_PLAIN))
 		*pc_u32_at(data, 14) = *pc_u32_at(l2, 14);
-	if (l2_len > PC_L2_PLAIN + PC_L2_TAG)
+	if (pc_unlikely(l2_len > PC_L2_PLAIN + PC_L2_TAG))
 		*pc_u32_at(data, 18) = *pc_u32_at(l2, 18);
 }
 
@@ -165,19 +165,19 @@ static __always_inline bool pc_rewrite_head(void *at, const void *end, const str
 	union pc_word channel_len = { .half[0] = way->to->channel };
 
 	if (plan->head_out == PC_STUN_ATTR) {
-		if (at + PC_STUN_ATTR > end)
+		if (pc_unlikely(at + PC_STUN_ATTR > end))
 			return false;
 		channel_len.half[1] = bpf_htons(plan->payload);
 		/* The number is in l4_diff. */
 		*sum += channel_len.half[1];
 		*pc_u32_at(at, 0) = channel_len.word;
 	} else if (plan->head_out == PC_STUN_INDICATION4) {
-		if (at + PC_STUN_INDICATION4 > end)
+		if (pc_unlikely(at + PC_STUN_INDICATION4 > end))
 			return false;
 		*sum += pc_stun_write_data(at, &plan->peer, plan->payload,
 					   way->down ? way->down->packets : 0, false);
 	} else if (plan->head_out) {
-		if (at + PC_STUN_INDICATION6 > end)
+		if (pc_unlikely(at + PC_STUN_INDICATION6 > end))
 			return false;
 		*sum += pc_stun_write_data(at, &plan->peer, plan->payload,
 					   way->down ? way->down->packets : 0, true);
@@ -197,7 +197,7 @@ static __always_inline bool pc_rewrite_pad(void *udp, const void *end, const str
 	for (__u32 i = 0; i < 3; i++) {
 		if (i >= plan->pad_out)
 			break;
-		if ((void *)(at + i + 1) > end)
+		if (pc_unlikely((void *)(at + i + 1) > end))
 			return false;
 		at[i] = 0;
 	}
@@ -212,7 +212,7 @@ static __always_inline bool pc_rewrite_udp(void *udp, const void *end, const str
 	/* The length counts twice: in the pseudo header and in the header itself. */
 	__u32 sum = plan->l4_sum + way->to->l4_diff + 2 * pc_csum_diff16(old->half[0], len);
 
-	if (!pc_rewrite_head(udp + sizeof(struct udphdr), end, plan, way, &sum))
+	if (pc_unlikely(!pc_rewrite_head(udp + sizeof(struct udphdr), end, plan, way, &sum)))
 		return false;
 	old->half[0] = len;
 	old->half[1] = pc_csum_update_udp(old->half[1], sum);
@@ -234,14 +234,14 @@ static __always_inline enum pc_reason pc_rewrite_room(struct xdp_md *ctx, const 
 	__u32 want = front_in + sizeof(struct udphdr) + plan->payload + plan->pad_out;
 	int grow = (int)want - (int)pc_pkt_len(pkt);
 
-	if (grow > 0 && bpf_xdp_adjust_tail(ctx, grow))
+	if (pc_unlikely(grow > 0 && bpf_xdp_adjust_tail(ctx, grow)))
 		return PC_REASON_PASS_TAILROOM;
 	if (front_in != front_out && bpf_xdp_adjust_head(ctx, (int)front_in - (int)front_out)) {
-		if (grow > 0 && bpf_xdp_adjust_tail(ctx, -grow))
+		if (pc_unlikely(grow > 0 && bpf_xdp_adjust_tail(ctx, -grow)))
 			return PC_REASON_DROP_INTERNAL;
 		return PC_REASON_PASS_HEADROOM;
 	}
-	if (grow < 0 && bpf_xdp_adjust_tail(ctx, grow))
+	if (pc_unlikely(grow < 0 && bpf_xdp_adjust_tail(ctx, grow)))
 		return PC_REASON_DROP_INTERNAL;
 	return PC_REASON_TX;
 }
@@ -261,7 +261,7 @@ static __always_inline enum pc_reason pc_rewrite(struct xdp_md *ctx, const struc
 
 	pc_rewrite_keep(pkt, &kept, in6);
 	reason = pc_rewrite_room(ctx, pkt, plan, way, in6, out6);
-	if (reason != PC_REASON_TX)
+	if (pc_unlikely(reason != PC_REASON_TX))
 		return reason;
 	data = (void *)(long)ctx->data;
 	end = (void *)(long)ctx->data_end;
@@ -269,7 +269,7 @@ static __always_inline enum pc_reason pc_rewrite(struct xdp_md *ctx, const struc
 	asm volatile("%0 &= 31" : "+r"(l2_len));
 	ip = data + l2_len;
 	udp = ip + pc_ip_header(out6);
-	if (udp + sizeof(struct udphdr) > end || data + PC_L2_MAX > end)
+	if (pc_unlikely(udp + sizeof(struct udphdr) > end || data + PC_L2_MAX > end))
 		return PC_REASON_DROP_INTERNAL;
 	pc_rewrite_link(data, way->nh, l2_len);
 	pc_rewrite_ip(ip, plan, way, kept, in6, out6);

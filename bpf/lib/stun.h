@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the program reads and writes of STUN (RFC 8489 section 5) and TURN indications (RFC 8656
- * section 11): Send indications of exactly two attributes, in either order.
+ * section 11): Send indications of exactly two attributes, in either order, or with a FINGERPRINT.
  */
 #ifndef PC_LIB_STUN_H
 #define PC_LIB_STUN_H
@@ -25,8 +25,9 @@
 #define PC_FAMILY_4	    1
 #define PC_FAMILY_6	    2
 /* An address attribute: its header, a zero byte, the family, the port, the address. */
-#define PC_STUN_ADDR4 12
-#define PC_STUN_ADDR6 24
+#define PC_STUN_ADDR4	    12
+#define PC_STUN_ADDR6	    24
+#define PC_STUN_FINGERPRINT 8
 /* In front of the data of an indication. */
 #define PC_STUN_INDICATION4  (PC_STUN_HEADER + PC_STUN_ADDR4 + PC_STUN_ATTR)
 #define PC_STUN_INDICATION6  (PC_STUN_HEADER + PC_STUN_ADDR6 + PC_STUN_ATTR)
@@ -126,12 +127,27 @@ static __always_inline bool pc_stun_read_data(const struct pc_pkt *pkt, const vo
 	return head.half[0] == bpf_htons(PC_ATTR_DATA) && send->payload <= room - PC_STUN_ATTR;
 }
 
-/* The peer first, then the data: the usual order. */
+/*
+ * A FINGERPRINT as the last @room bytes, @off behind @at. Its value is not looked at, here as in
+ * user space: it tells STUN from other protocols, of which there is none on this port.
+ */
+static __always_inline bool pc_stun_read_fingerprint(const struct pc_pkt *pkt, const void *at,
+						     __u32 off, __u32 room, struct pc_send *send)
+{
+	pc_bound_offset(off);
+	at += off;
+	if (room != PC_STUN_FINGERPRINT || at + PC_STUN_FINGERPRINT > pkt->data_end)
+		return false;
+	send->gone += pc_csum_words_gone(at, 2);
+	return *pc_u32_at(at, 0) == pc_stun_word(PC_ATTR_FINGERPRINT, 4);
+}
+
+/* The peer first, then the data: the usual order. Firefox adds a FINGERPRINT. */
 static __always_inline bool pc_stun_read_peer_data(const struct pc_pkt *pkt, const void *msg,
 						   __u32 room, struct pc_send *send)
 {
 	const void *at = msg + PC_STUN_HEADER;
-	__u32 peer, pad;
+	__u32 peer, pad, off;
 
 	if (!pc_stun_read_peer(pkt, msg, at, room, send))
 		return false;
@@ -141,10 +157,13 @@ static __always_inline bool pc_stun_read_peer_data(const struct pc_pkt *pkt, con
 	if (!pc_stun_read_data(pkt, at, room, send))
 		return false;
 	send->head = PC_STUN_HEADER + peer + PC_STUN_ATTR;
+	at += PC_STUN_ATTR;
+	room -= PC_STUN_ATTR;
 	pad = pc_stun_padding(send->payload);
-	if (send->payload + pad != room - PC_STUN_ATTR)
+	off = send->payload + pad;
+	if (off > room || !pc_stun_pad_gone(pkt, at, send->payload, pad, &send->gone))
 		return false;
-	return pc_stun_pad_gone(pkt, at + PC_STUN_ATTR, send->payload, pad, &send->gone);
+	return off == room || pc_stun_read_fingerprint(pkt, at, off, room - off, send);
 }
 
 static __always_inline bool pc_stun_read_data_peer(const struct pc_pkt *pkt, const void *msg,
@@ -170,8 +189,8 @@ static __always_inline bool pc_stun_read_data_peer(const struct pc_pkt *pkt, con
 }
 
 /*
- * A Send indication of @have bytes, type and all: cookie, the length of the whole, and nothing but
- * the two attributes. False: whatever it is, user space looks at it.
+ * A Send indication of @have bytes, type and all: cookie, the length of the whole, the two
+ * attributes. False: whatever it is, user space looks at it.
  */
 static __always_inline bool pc_stun_read_send(const struct pc_pkt *pkt, const void *msg, __u32 have,
 					      struct pc_send *send)

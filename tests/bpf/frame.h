@@ -209,6 +209,7 @@ struct frame_indication {
 	size_t len;
 	bool data_first;
 	uint8_t pad_byte, reserved;
+	bool fingerprint; /* at the end */
 };
 
 static inline size_t frame_peer_attr(uint8_t *at, const struct frame_indication *ind)
@@ -250,6 +251,11 @@ static inline size_t frame_indication(uint8_t *at, const struct frame_indication
 	memcpy(at + 8, ind->txid, 12);
 	len += ind->data_first ? frame_data_attr(at + len, ind) : frame_peer_attr(at + len, ind);
 	len += ind->data_first ? frame_peer_attr(at + len, ind) : frame_data_attr(at + len, ind);
+	if (ind->fingerprint) {
+		put32(at + len, 0x80280004);
+		memcpy(at + len + 4, ind->txid, 4); /* any value */
+		len += 8;
+	}
 	put16(at + 2, (uint16_t)(len - 20));
 	return len;
 }

@@ -247,7 +247,7 @@ static inline bool model_send(struct model_packet *p, struct model_end *ret_peer
 			peer = msg + at;
 		else if (type == 0x0013 && !data)
 			data = msg + at;
-		else
+		else if (type != 0x8028 || len != 4 || at + 8 != p->len || data < peer)
 			return false;
 		at += 4 + (len + 3) / 4 * 4;
 	}

@@ -156,6 +156,24 @@ static void test_replace(void **state)
 	pc_dp_close(dp);
 }
 
+/* A host that routes: only packets for its own addresses are pcd's. */
+static void test_service_addrs(void **state)
+{
+	struct pc_dp_config config = env_config();
+	struct pc_dp *dp;
+
+	config.service_addrs[0] = pc_ip4(9, 9, 9, 9);
+	dp = env_open_with(&config);
+	pc_dp_heartbeat(dp, 1);
+	assert_int_equal(verdict(ENV_PORT), XDP_PASS);
+	pc_dp_close(dp);
+	config.service_addrs[1] = pc_ip4(2, 0, 0, 0); /* that of the packet */
+	dp = env_open_with(&config);
+	pc_dp_heartbeat(dp, 1);
+	assert_int_equal(verdict(ENV_PORT), XDP_DROP);
+	pc_dp_close(dp);
+}
+
 static void expect_refused(const struct pc_dp_config *config, int err, const char *words)
 {
 	struct pc_dp_status status;
@@ -618,12 +636,24 @@ static void test_million(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_fresh),		T(test_adopt),	      T(test_replace),
-		T(test_other_size),	T(test_other_layout), T(test_interrupted_start),
-		T(test_bad_object),	T(test_no_rights),    T(test_limits),
-		T(test_old_layout),	T(test_counts),	      T(test_reasons),
-		T(test_nexthop),	T(test_txports),      T(test_readonly),
-		T(test_without_kernel), T(test_million),
+		T(test_fresh),
+		T(test_adopt),
+		T(test_replace),
+		T(test_service_addrs),
+		T(test_other_size),
+		T(test_other_layout),
+		T(test_interrupted_start),
+		T(test_bad_object),
+		T(test_no_rights),
+		T(test_limits),
+		T(test_old_layout),
+		T(test_counts),
+		T(test_reasons),
+		T(test_nexthop),
+		T(test_txports),
+		T(test_readonly),
+		T(test_without_kernel),
+		T(test_million),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -215,6 +215,7 @@ static size_t random_send(uint8_t *payload, unsigned int i, unsigned int j, cons
 		.data = data,
 		.len = len,
 		.data_first = !rnd(3),
+		.fingerprint = !rnd(3),
 		.pad_byte = rnd(2) ? (uint8_t)rnd(256) : 0,
 		.reserved = rnd(4) ? 0 : (uint8_t)rnd(256),
 	};

@@ -4,16 +4,14 @@
  *
  * Sets up sessions with a running pcd by real TURN exchanges, then fires the frames of
  * paths_shots.h at it, one by one, from the interfaces (eth0) of its clients and of their peers.
- * Prints for each a line of five columns, separated by tabs:
- *   name, what came of it, who dealt with it, who should have while XDP is attached, and the drop
- *   reason that only the program counts, as without it the host itself discards the packet; else -
+ * Prints for each a line of four columns, separated by tabs:
+ *   name, what came of it, who dealt with it, who should have while XDP is attached
  * "What came of it" is every datagram seen at either interface, and what the sessions' counters and
  * the drop reasons grew by; relayed ports, which are random, are replaced by names. So the lines of
  * two runs compare as text, whatever path the frames took.
  *
  * A fence tells when all that one frame can cause has happened: packets that every socket of pcd
- * has to relay in user space, and that nothing overtakes. The program leaves them alone: it knows
- * neither a Send indication with a third attribute nor IP options.
+ * has to relay in user space, and that nothing overtakes.
  */
 #include <poll.h>
 
@@ -84,9 +82,9 @@ static size_t build_send(uint8_t *buf, size_t size, enum place to, const uint8_t
 
 	pc_stun_begin(&w, buf, size, PC_STUN_SEND, PC_STUN_INDICATION, txid);
 	pc_stun_put_xor_addr(&w, PC_ATTR_XOR_PEER_ADDRESS, &world.place[to]);
-	if (shot->no_fragment)
+	if (shot && shot->no_fragment)
 		pc_stun_put(&w, PC_ATTR_DONT_FRAGMENT, NULL, 0);
-	if (!shot->no_data)
+	if (!shot || !shot->no_data)
 		pc_stun_put(&w, PC_ATTR_DATA, data, len);
 	return pc_stun_end(&w);
 }
@@ -94,14 +92,13 @@ static size_t build_send(uint8_t *buf, size_t size, enum place to, const uint8_t
 static void send_mark(enum place from, enum place to, uint32_t number)
 {
 	uint8_t mark[8], message[128];
-	static const struct shot no_fragment = { .no_fragment = true };
 	struct frame_spec spec = { .vlans = world.vlan ? 1 : 0,
 				   .ttl = 64,
-				   .option_words = 1,
 				   .from = endpoint_of(from),
 				   .to = endpoint_of(to),
 				   .payload = mark,
-				   .len = sizeof(mark) };
+				   .len = sizeof(mark),
+				   .option_words = 1 };
 	struct frame frame;
 
 	put32(mark, FENCE_MAGIC);
@@ -109,8 +106,7 @@ static void send_mark(enum place from, enum place to, uint32_t number)
 	if (from == A) {
 		spec.to = endpoint_of(SERVER);
 		spec.payload = message;
-		spec.len =
-			build_send(message, sizeof(message), to, mark, sizeof(mark), &no_fragment);
+		spec.len = build_send(message, sizeof(message), to, mark, sizeof(mark), NULL);
 	}
 	frame_build(&frame, &spec);
 	inject(from == A, &frame);
@@ -118,7 +114,8 @@ static void send_mark(enum place from, enum place to, uint32_t number)
 
 /*
  * Through the service socket, then through every relayed one; the second round cannot begin before
- * pcd is done with whatever it received together with the first.
+ * pcd is done with whatever it received together with the first. With IP options, so that no kernel
+ * program overtakes what they fence.
  */
 static void fence(void)
 {
@@ -221,7 +218,7 @@ static void inject_shot(const struct shot *s)
 
 static void fire(const struct shot *s, const char *way, const char *detail)
 {
-	static const char *const paths[] = { "kernel", "user", "host" };
+	static const char *const paths[] = { "kernel", "user", "host", "shut" };
 	struct counts before, after;
 
 	world.seen_len = 0;
@@ -233,8 +230,8 @@ static void fire(const struct shot *s, const char *way, const char *detail)
 	subtract(&after, &before);
 	subtract(&after, &world.fence);
 	note_counts(&after);
-	printf("%s%s%s\t%s\t%s\t%s\t%s\n", way, s->name, detail, world.seen, path_taken(&after),
-	       paths[s->path], s->kernel_only ? s->kernel_only : "-");
+	printf("%s%s%s\t%s\t%s\t%s\n", way, s->name, detail, world.seen, path_taken(&after),
+	       paths[s->path]);
 }
 
 static void fire_list(const struct shot *shots, size_t n)

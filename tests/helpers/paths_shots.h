@@ -38,8 +38,11 @@ enum { LOW_TO_A = 0x5000 };
 
 enum wrap { BARE, CHANNEL, SEND };
 
-/* Who deals with it: the program, the daemon, or the host before the daemon sees it. */
-enum path { KERNEL, USER, HOST };
+/*
+ * Who deals with it: the program, the daemon, or the host before the daemon sees it. SHUT: the
+ * program drops it, for want of a permission, before the host would.
+ */
+enum path { KERNEL, USER, HOST, SHUT };
 
 struct shot {
 	const char *name;
@@ -65,11 +68,6 @@ struct shot {
 	size_t cut_at[2]; /* fragments begin there */
 	bool priority;	  /* with a tag of VLAN 0, which is a priority only; not in a VLAN */
 	bool outside;	  /* comes from the peers' side, whatever its source */
-	/*
-	 * The drop reason that the program counts, where without it the host discards the packet
-	 * and no socket of pcd sees it: its source is an address of the host itself.
-	 */
-	const char *kernel_only;
 };
 
 #define UP_ON(client, number) .from = (client), .to = SERVER, .wrap = CHANNEL, .channel = (number)
@@ -143,7 +141,7 @@ static const struct shot one_way[] = {
 	{ "wrong length/to another client", KERNEL, HAIRPIN, .len = 40, .said_off = 1 },
 	{ "wrong length/and TTL 1", KERNEL, UP, .len = 40, .said_off = 1, .ttl = 1 },
 	{ "lengths/UDP of 7", HOST, DOWN, .len = 33, .udp_len_off = -34 },
-	{ "half a header/1", USER, .from = A, .to = SERVER, .raw = raw_short, .len = 1 },
+	{ "half a header/1", KERNEL, .from = A, .to = SERVER, .raw = raw_short, .len = 1 },
 	{ "half a header/2", KERNEL, .from = A, .to = SERVER, .raw = raw_short, .len = 2 },
 	{ "half a header/3", KERNEL, .from = A, .to = SERVER, .raw = raw_short, .len = 3 },
 	{ "half a header/of nobody", KERNEL, .from = STRANGER, .to = SERVER, .raw = raw_short,
@@ -207,14 +205,12 @@ static const struct shot one_way[] = {
 	{ "Send indication/another client without permission", USER, SENDING(A),
 	  .send_to = RELAYED_LOW, .len = 39 },
 	{ "another client/back", KERNEL, UP_ON(B, B_TO_A), .len = 47 },
-	{ "forged/as another client, from outside", KERNEL, .from = RELAYED_A, .to = RELAYED_B,
-	  .len = 41, .outside = true, .kernel_only = "no_permission" },
-	{ "forged/as another client, from a client", KERNEL, .from = RELAYED_A, .to = RELAYED_B,
-	  .len = 42, .kernel_only = "no_permission" },
-	{ "forged/as another client, unbound", KERNEL, .from = RELAYED_LOW, .to = RELAYED_A,
-	  .len = 44, .outside = true, .kernel_only = "no_permission" },
-	{ "forged/as oneself", KERNEL, .from = RELAYED_A, .to = RELAYED_A, .len = 43,
-	  .outside = true, .kernel_only = "no_permission" },
+	{ "forged/as another client, from outside", SHUT, .from = RELAYED_A, .to = RELAYED_B,
+	  .len = 41, .outside = true },
+	{ "forged/as another client, from a client", SHUT, .from = RELAYED_A, .to = RELAYED_B,
+	  .len = 42 },
+	{ "forged/as oneself", SHUT, .from = RELAYED_A, .to = RELAYED_A, .len = 43,
+	  .outside = true },
 };
 
 /* After LOW_CLIENT got a permission for A's address, but no channel. */

@@ -244,9 +244,9 @@ static inline void fake_perm_event(struct fake *f, const char *what,
 	char client[PC_ADDR_STRLEN], relayed[PC_ADDR_STRLEN], peer[PC_IP_STRLEN];
 	uint64_t left = perm->expires_ns > f->now ? perm->expires_ns - f->now : 0;
 
-	fake_event(f, "%s client=%s relayed=%s peer=%s hairpin=%d slot=%u left=%llu", what,
+	fake_event(f, "%s client=%s relayed=%s peer=%s hairpin=%d user=%d slot=%u left=%llu", what,
 		   pc_addr_format(&perm->client, client), pc_addr_format(&perm->relayed, relayed),
-		   pc_ip_format(&perm->peer, peer), perm->hairpin, perm->slot,
+		   pc_ip_format(&perm->peer, peer), perm->hairpin, perm->user_space, perm->slot,
 		   (unsigned long long)(left / PC_NS_PER_S));
 }
 

@@ -506,8 +506,8 @@ static void test_port_lost(void **state)
 	end(false);
 }
 
-/* Loopback cannot be served by the kernel: it must not judge the port of such a permission. */
-static void test_ports(void **state)
+/* Loopback is not for the kernel to send, but what belongs to whom it is told. */
+static void test_kernel_tables(void **state)
 {
 	struct pc_addr peer = { .ip = pc_ip4(8, 8, 8, 8), .port = 40000 };
 	struct client c;
@@ -517,16 +517,19 @@ static void test_ports(void **state)
 	client_open(&c);
 	assert_int_equal(allocate(&c), 0);
 	assert_int_equal(pc_dp_fake_ports(), 1);
-	assert_int_equal(request(&c, PC_STUN_CREATE_PERMISSION, &peer), 0);
-	assert_int_equal(pc_dp_fake_perms(), 0);
-	assert_int_equal(pc_dp_fake_ports(), 0);
+	assert_int_equal(request(&c, PC_STUN_CHANNEL_BIND, &peer), 0);
+	assert_int_equal(pc_dp_fake_perms(), 2);
+	assert_int_equal(pc_dp_fake_flows(), 2);
 	end(false);
+	/* Its sockets are closed: the ports are the host's. */
 	assert_int_equal(pc_dp_fake_ports(), 0);
+	assert_int_equal(pc_dp_fake_perms(), 2);
 	assert_int_equal(start(), 0);
-	assert_int_equal(pc_dp_fake_ports(), 0);
-	pc_turn_end_tenant(d.turn, UINT32_MAX, pc_clock_monotonic());
-	assert_int_equal(request(&c, PC_STUN_ALLOCATE, NULL), 0);
+	assert_logged("adopted 1 sessions, 1 flows, 1 permissions; dropped 0 sessions, 0 kernel");
 	assert_int_equal(pc_dp_fake_ports(), 1);
+	assert_int_equal(pc_turn_end_tenant(d.turn, UINT32_MAX, pc_clock_monotonic()), 1);
+	assert_int_equal(pc_dp_fake_perms() + pc_dp_fake_flows() + pc_dp_fake_ports(), 0);
+	assert_int_equal(request(&c, PC_STUN_ALLOCATE, NULL), 0);
 	close(c.fd);
 	end(true);
 	assert_int_equal(pc_dp_fake_ports(), 0);
@@ -646,7 +649,7 @@ int main(void)
 		CASE(test_state_dir),	 CASE(test_identity_refused),
 		CASE(test_no_kernel),	 CASE(test_disk_full_at_start),
 		CASE(test_store_locked), CASE(test_restart),
-		CASE(test_port_lost),	 CASE(test_ports),
+		CASE(test_port_lost),	 CASE(test_kernel_tables),
 		CASE(test_tenant_gone),	 CASE(test_reload),
 		CASE(test_reload_cuts),	 CASE(test_drain),
 	};

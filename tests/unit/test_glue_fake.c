@@ -213,7 +213,59 @@ static void test_hairpin(void **state)
 	assert_int_equal(hop_refs(), 0);
 }
 
-/* What the kernel was not told of must get past it: then it may not judge the port. */
+/* Without a way the kernel still knows it: such packets pass, and are no stranger's. */
+static void test_no_way(void **state)
+{
+	struct pc_turn_perm near = make_perm(false, true, 3), far = make_perm(false, true, 4);
+	struct pc_turn_flow flow = make_flow(false, true);
+
+	pc_glue_port_opened(g, &near.relayed);
+	unreachable = far.peer;
+	assert_int_equal(pc_glue_ops.perm_set(g, &near), 0);
+	assert_int_equal(pc_glue_ops.perm_set(g, &far), 0);
+	assert_int_equal(in_kernel(&far, true)->nexthop, PC_MAX_NEXTHOPS);
+	assert_int_equal(in_kernel(&far, false)->nexthop, in_kernel(&near, false)->nexthop);
+	assert_int_equal(hop_refs(), 3);
+	/* A way is found, and lost again. */
+	memset(&unreachable, 0, sizeof(unreachable));
+	assert_int_equal(pc_glue_ops.perm_set(g, &far), 0);
+	assert_int_equal(in_kernel(&far, true)->nexthop,
+			 hop_find(&far.relayed.ip, &far.peer) - hops);
+	assert_int_equal(hop_refs(), 4);
+	unreachable = far.peer;
+	assert_int_equal(pc_glue_ops.perm_set(g, &far), 0);
+	assert_int_equal(in_kernel(&far, true)->nexthop, PC_MAX_NEXTHOPS);
+	assert_int_equal(hop_refs(), 4);
+	assert_true(pc_dp_fake_port(&near.relayed));
+	pc_glue_ops.perm_del(g, &far);
+	pc_glue_ops.perm_del(g, &near);
+	assert_int_equal(hop_refs(), 0);
+	/* The client's side. */
+	unreachable = flow.client.ip;
+	assert_int_equal(pc_glue_ops.flow_set(g, &flow), 0);
+	assert_int_equal(pc_dp_fake_find(&flow.peer, &flow.relayed, 0)->nexthop, PC_MAX_NEXTHOPS);
+	assert_int_equal(hop_refs(), 1);
+	pc_glue_ops.flow_del(g, &flow);
+	assert_int_equal(hop_refs(), 0);
+}
+
+/* Between two clients behind NAT: known, never sent by the kernel. */
+static void test_user_space(void **state)
+{
+	struct pc_turn_perm perm = make_perm(false, false, 3);
+
+	perm.hairpin = perm.user_space = true;
+	assert_int_equal(pc_glue_ops.perm_set(g, &perm), 0);
+	assert_int_equal(in_kernel(&perm, true)->nexthop, PC_MAX_NEXTHOPS);
+	assert_int_equal(in_kernel(&perm, true)->flags, PC_FLOW_UP);
+	assert_int_equal(in_kernel(&perm, false)->nexthop, PC_MAX_NEXTHOPS);
+	assert_int_equal(in_kernel(&perm, false)->flags, 0);
+	assert_int_equal(hop_refs(), 0);
+	pc_glue_ops.perm_del(g, &perm);
+	assert_int_equal(pc_dp_fake_perms(), 0);
+}
+
+/* What the kernel could not be told must get past it: then it may not judge the port. */
 static void test_port_of_the_unknown(void **state)
 {
 	struct pc_turn_perm near = make_perm(false, true, 3), far = make_perm(false, true, 4);
@@ -221,26 +273,24 @@ static void test_port_of_the_unknown(void **state)
 
 	pc_glue_port_opened(g, port);
 	assert_true(pc_dp_fake_port(port));
-	unreachable = far.peer;
 	assert_int_equal(pc_glue_ops.perm_set(g, &near), 0);
 	assert_true(pc_dp_fake_port(port));
+	pc_dp_fake_faults()->perm_set = -ENOMEM;
 	assert_int_equal(pc_glue_ops.perm_set(g, &far), 0);
-	assert_null(in_kernel(&far, false));
 	assert_false(pc_dp_fake_port(port));
 	assert_int_equal(pc_glue_perms(g), 1);
-	/* Refreshed without a way, then with one. */
 	assert_int_equal(pc_glue_ops.perm_set(g, &far), 0);
 	assert_false(pc_dp_fake_port(port));
-	memset(&unreachable, 0, sizeof(unreachable));
+	assert_int_equal(hop_refs(), 2);
+	pc_dp_fake_faults()->perm_set = 0;
 	assert_int_equal(pc_glue_ops.perm_set(g, &far), 0);
 	assert_non_null(in_kernel(&far, false));
 	assert_true(pc_dp_fake_port(port));
-	/* The way is lost again, and the permission ends. */
-	unreachable = far.peer;
+	/* One that cannot be renewed is taken out. */
+	pc_dp_fake_faults()->perm_set = -ENOMEM;
 	assert_int_equal(pc_glue_ops.perm_set(g, &far), 0);
 	assert_null(in_kernel(&far, false));
 	assert_false(pc_dp_fake_port(port));
-	assert_int_equal(hop_refs(), 2);
 	pc_glue_ops.perm_del(g, &far);
 	assert_true(pc_dp_fake_port(port));
 	pc_glue_ops.perm_del(g, &near);
@@ -359,8 +409,14 @@ static void test_no_nexthops(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_families),	CASE(test_hairpin), CASE(test_port_of_the_unknown),
-		CASE(test_full),	CASE(test_limit),   CASE(test_sweep),
+		CASE(test_families),
+		CASE(test_hairpin),
+		CASE(test_no_way),
+		CASE(test_user_space),
+		CASE(test_port_of_the_unknown),
+		CASE(test_full),
+		CASE(test_limit),
+		CASE(test_sweep),
 		CASE(test_no_nexthops),
 	};
 

@@ -121,6 +121,25 @@ static void service_ports(const struct pc_config *c, uint16_t ports[static PC_MA
 	}
 }
 
+/* More than fit: the program takes any address for ours, as it did without. */
+static void service_addrs(const struct pc_config *c,
+			  struct pc_ip addrs[static PC_MAX_SERVICE_ADDRS])
+{
+	size_t n = 0, j;
+
+	for (size_t i = 0; i < c->n_listen; i++) {
+		for (j = 0; j < n && !pc_ip_equal(&addrs[j], &c->listen[i].ip); j++)
+			;
+		if (j < n)
+			continue;
+		if (n == PC_MAX_SERVICE_ADDRS) {
+			memset(addrs, 0, n * sizeof(*addrs));
+			return;
+		}
+		addrs[n++] = c->listen[i].ip;
+	}
+}
+
 static void log_status(const struct pc_daemon *d, const struct pc_dp_status *s)
 {
 	if (s->kernel && s->memory)
@@ -190,6 +209,7 @@ int pc_plane_open(struct pc_daemon *d)
 	int r;
 
 	service_ports(c, config.service_ports);
+	service_addrs(c, config.service_addrs);
 	r = lock_pins(d);
 	if (r)
 		return r;

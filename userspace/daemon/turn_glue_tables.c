@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the kernel is told: flows, permissions, allocated ports; each holds references on the next
- * hops it names. On a port that the kernel knows it drops what nothing covers. So it may know a
- * port only as long as it knows every permission of it: what it was not told must pass.
+ * hops it names. It is told also of what it cannot send, by a next hop that there is not: those
+ * packets pass, but not as a stranger's, who may send few.
+ *
+ * On a port that the kernel knows it drops what nothing covers. So it may know a port only as long
+ * as it knows every permission of it: what it could not be told must pass.
  */
 #include <errno.h>
 #include <sodium.h>
@@ -14,11 +17,20 @@
 #include "base/siphash.h"
 #include "daemon/turn_glue_int.h"
 
+/* Beyond the array: packets pass. */
+#define NO_HOP PC_MAX_NEXTHOPS
+
 /* Both sides of a binding; of the peer only the address counts here. */
 struct ends {
 	struct pc_addr client, server, relayed;
 	struct pc_ip peer;
 	bool hairpin;
+	bool user_space; /* relays it, whatever the ways */
+};
+
+/* References on the ways of both sides: those that there are. */
+struct holds {
+	bool client, peer;
 };
 
 struct flow {
@@ -27,6 +39,7 @@ struct flow {
 	uint16_t channel;
 	uint16_t peer_port;
 	struct ends ends;
+	struct holds holds;
 };
 
 struct perm {
@@ -35,6 +48,7 @@ struct perm {
 	bool in_kernel;
 	bool missed; /* counted in `missing` of its port */
 	struct ends ends;
+	struct holds holds;
 };
 
 struct port {
@@ -48,41 +62,42 @@ struct port {
 
 static bool ends_equal(const struct ends *a, const struct ends *b)
 {
-	return a->hairpin == b->hairpin && pc_addr_equal(&a->client, &b->client) &&
-	       pc_addr_equal(&a->server, &b->server) && pc_addr_equal(&a->relayed, &b->relayed) &&
-	       pc_ip_equal(&a->peer, &b->peer);
+	return a->hairpin == b->hairpin && a->user_space == b->user_space &&
+	       pc_addr_equal(&a->client, &b->client) && pc_addr_equal(&a->server, &b->server) &&
+	       pc_addr_equal(&a->relayed, &b->relayed) && pc_ip_equal(&a->peer, &b->peer);
 }
 
-static void hops_put(struct pc_nexthops *hops, const struct ends *e)
+/* The way as it is now; what there is none to may get one, and then this is called again. */
+static uint32_t hop(struct pc_nexthops *hops, const struct pc_ip *src, const struct pc_ip *dst,
+		    bool *held)
 {
-	pc_nexthops_put(hops, &e->server.ip, &e->client.ip);
-	if (!e->hairpin)
-		pc_nexthops_put(hops, &e->relayed.ip, &e->peer);
+	uint32_t index = NO_HOP;
+
+	if (*held)
+		return pc_nexthops_find(hops, src, dst, &index) ? NO_HOP : index;
+	*held = pc_nexthops_get(hops, src, dst, &index) == 0;
+	return *held ? index : NO_HOP;
 }
 
 /* Inside the node the other session's flow says how its client is reached. */
-static int hops_get(struct pc_nexthops *hops, const struct ends *e, uint32_t *ret_client,
-		    uint32_t *ret_peer)
+static void hops_get(struct pc_nexthops *hops, const struct ends *e, struct holds *holds,
+		     uint32_t *ret_client, uint32_t *ret_peer)
 {
-	int r = pc_nexthops_get(hops, &e->server.ip, &e->client.ip, ret_client);
-
-	if (r || e->hairpin)
-		return r;
-	r = pc_nexthops_get(hops, &e->relayed.ip, &e->peer, ret_peer);
-	if (r)
-		pc_nexthops_put(hops, &e->server.ip, &e->client.ip);
-	return r;
+	*ret_client = *ret_peer = NO_HOP;
+	if (e->user_space)
+		return;
+	*ret_client = hop(hops, &e->server.ip, &e->client.ip, &holds->client);
+	if (!e->hairpin)
+		*ret_peer = hop(hops, &e->relayed.ip, &e->peer, &holds->peer);
 }
 
-/* Without taking references. */
-static int hops_find(struct pc_nexthops *hops, const struct ends *e, uint32_t *ret_client,
-		     uint32_t *ret_peer)
+static void hops_put(struct pc_nexthops *hops, const struct ends *e, struct holds *holds)
 {
-	int r = pc_nexthops_find(hops, &e->server.ip, &e->client.ip, ret_client);
-
-	if (r || e->hairpin)
-		return r;
-	return pc_nexthops_find(hops, &e->relayed.ip, &e->peer, ret_peer);
+	if (holds->client)
+		pc_nexthops_put(hops, &e->server.ip, &e->client.ip);
+	if (holds->peer)
+		pc_nexthops_put(hops, &e->relayed.ip, &e->peer);
+	*holds = (struct holds){ 0 };
 }
 
 /* What a failed write means to the machine: PC_ERR_FULL, or that user space does it. */
@@ -137,27 +152,23 @@ static void flow_drop(struct pc_glue *g, struct flow *f)
 	struct pc_dp_flow flow = flow_to_dp(f);
 
 	pc_dp_flow_del(g->d->dp, &flow);
-	hops_put(g->d->nexthops, &f->ends);
+	hops_put(g->d->nexthops, &f->ends, &f->holds);
 	pc_htab_remove(&g->flows, &f->node);
 	free(f);
 }
 
-/* The entry for @want with its references and where they lead; NULL: user space has the channel. */
-static struct flow *flow_prepare(struct pc_glue *g, const struct flow *want, uint32_t *ret_client,
-				 uint32_t *ret_peer)
+/* The entry for @want, an old one that differs dropped. NULL: no memory. */
+static struct flow *flow_get(struct pc_glue *g, const struct flow *want)
 {
 	struct flow *f = flow_find(g, want->slot, want->channel);
 
-	if (f && ends_equal(&f->ends, &want->ends) && f->peer_port == want->peer_port &&
-	    hops_find(g->d->nexthops, &f->ends, ret_client, ret_peer) == 0)
+	if (f && ends_equal(&f->ends, &want->ends) && f->peer_port == want->peer_port)
 		return f;
 	if (f)
 		flow_drop(g, f);
 	f = malloc(sizeof(*f));
-	if (!f || hops_get(g->d->nexthops, &want->ends, ret_client, ret_peer)) {
-		free(f);
+	if (!f)
 		return NULL;
-	}
 	*f = *want;
 	pc_htab_insert(&g->flows, &f->node, flow_hash(f->slot, f->channel));
 	return f;
@@ -170,16 +181,18 @@ int pc_glue_flow_set(void *ctx, const struct pc_turn_flow *flow)
 		.slot = flow->slot,
 		.channel = flow->channel,
 		.peer_port = flow->peer.port,
-		.ends = { flow->client, flow->server, flow->relayed, flow->peer.ip, flow->hairpin },
+		.ends = { flow->client, flow->server, flow->relayed, flow->peer.ip, flow->hairpin,
+			  false },
 	};
 	struct pc_dp_flow out = flow_to_dp(&want);
 	int r;
 
 	if (!g->d->nexthops)
 		return 0;
-	f = flow_prepare(g, &want, &out.nexthop_client, &out.nexthop_peer);
+	f = flow_get(g, &want);
 	if (!f)
-		return 0;
+		return PC_ERR_FULL;
+	hops_get(g->d->nexthops, &f->ends, &f->holds, &out.nexthop_client, &out.nexthop_peer);
 	out.expires_ns = flow->expires_ns < g->limit_ns ? flow->expires_ns : g->limit_ns;
 	r = pc_dp_flow_set(g->d->dp, &out);
 	if (r == 0)
@@ -289,7 +302,7 @@ static struct pc_dp_perm perm_to_dp(const struct perm *p)
 		.server = p->ends.server,
 		.relayed = p->ends.relayed,
 		.peer = p->ends.peer,
-		.hairpin = p->ends.hairpin,
+		.hairpin = p->ends.hairpin && !p->ends.user_space,
 	};
 }
 
@@ -312,7 +325,7 @@ static void perm_withdraw(struct pc_glue *g, struct perm *p)
 	if (!p->in_kernel)
 		return;
 	pc_dp_perm_del(g->d->dp, &perm);
-	hops_put(g->d->nexthops, &p->ends);
+	hops_put(g->d->nexthops, &p->ends, &p->holds);
 	p->in_kernel = false;
 	g->n_perms_in_kernel--;
 }
@@ -343,22 +356,16 @@ static struct perm *perm_get(struct pc_glue *g, uint32_t slot, const struct ends
 	return p;
 }
 
-/* Into the kernel when there is a way; 0 also when not. */
 static int perm_write(struct pc_glue *g, struct perm *p, uint64_t expires_ns)
 {
-	struct pc_nexthops *hops = g->d->nexthops;
 	struct pc_dp_perm out = perm_to_dp(p);
 	int r;
 
-	if (p->in_kernel && hops_find(hops, &p->ends, &out.nexthop_client, &out.nexthop_peer))
-		perm_withdraw(g, p);
-	if (!p->in_kernel) {
-		if (hops_get(hops, &p->ends, &out.nexthop_client, &out.nexthop_peer))
-			return 0;
-		p->in_kernel = true;
-		g->n_perms_in_kernel++;
-	}
+	hops_get(g->d->nexthops, &p->ends, &p->holds, &out.nexthop_client, &out.nexthop_peer);
 	out.expires_ns = expires_ns < g->limit_ns ? expires_ns : g->limit_ns;
+	if (!p->in_kernel)
+		g->n_perms_in_kernel++;
+	p->in_kernel = true;
 	r = pc_dp_perm_set(g->d->dp, &out);
 	if (r == 0)
 		return 0;
@@ -368,8 +375,8 @@ static int perm_write(struct pc_glue *g, struct perm *p, uint64_t expires_ns)
 
 int pc_glue_perm_set(void *ctx, const struct pc_turn_perm *perm)
 {
-	const struct ends ends = { perm->client, perm->server, perm->relayed, perm->peer,
-				   perm->hairpin };
+	const struct ends ends = { perm->client, perm->server,	perm->relayed,
+				   perm->peer,	 perm->hairpin, perm->user_space };
 	struct pc_glue *g = ctx;
 	bool known;
 	struct perm *p;

@@ -28,6 +28,8 @@ struct pc_dp_config {
 	const char *state_dir; /* counters of the user-space path: STATE_DIR/count.v1 */
 	uint32_t max_sessions;
 	uint16_t service_ports[PC_MAX_SERVICE_PORTS]; /* 0 ends the list */
+	/* Where they are served, so that nobody is answered in another's name; none: everywhere. */
+	struct pc_ip service_addrs[PC_MAX_SERVICE_ADDRS];
 	uint16_t relay_low, relay_high;
 	bool kernel;	    /* false: never touch BPF (xdp = off) */
 	const char *object; /* NULL: the built-in program; else a BPF object file (tests) */
@@ -102,7 +104,7 @@ struct pc_dp_flow {
 	struct pc_addr client, server, relayed, peer;
 	bool hairpin;
 	uint64_t expires_ns;
-	uint32_t nexthop_client, nexthop_peer;
+	uint32_t nexthop_client, nexthop_peer; /* PC_MAX_NEXTHOPS: no way, packets pass */
 };
 /* 0, PC_ERR_FULL, PC_ERR_STATE (no kernel half) or -errno. */
 int pc_dp_flow_set(struct pc_dp *dp, const struct pc_dp_flow *flow);

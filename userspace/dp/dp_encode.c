@@ -13,8 +13,7 @@ static void put_ip(const struct pc_ip *ip, __be32 words[static 4])
 	memcpy(words, ip->b, pc_ip_len(ip));
 }
 
-/* IPv4 as ::ffff:a.b.c.d. */
-static void put_mapped(const struct pc_ip *ip, __be32 words[static 4])
+void pc_dp_encode_mapped(const struct pc_ip *ip, __be32 words[static 4])
 {
 	if (ip->family == 6) {
 		memcpy(words, ip->b, 16);
@@ -137,7 +136,7 @@ static void encode_perm(bool all4, const struct way *way, const struct pc_ip *pe
 			const struct pc_perm *rest, struct pc_dp_item *ret_item)
 {
 	const struct pc_addr *src = way->src, *dst = way->dst, *from = way->from, *to = way->to;
-	void (*put)(const struct pc_ip *, __be32 *) = all4 ? put_ip : put_mapped;
+	void (*put)(const struct pc_ip *, __be32 *) = all4 ? put_ip : pc_dp_encode_mapped;
 	struct pc_perm *perm = &ret_item->value.perm;
 
 	memset(ret_item, 0, sizeof(*ret_item));
@@ -162,10 +161,10 @@ static void encode_perm(bool all4, const struct way *way, const struct pc_ip *pe
 		struct pc_perm6_key *key = &ret_item->key.perm6;
 
 		ret_item->map = PC_DP_PERM6;
-		put_mapped(&src->ip, key->saddr);
-		put_mapped(&dst->ip, key->daddr);
+		pc_dp_encode_mapped(&src->ip, key->saddr);
+		pc_dp_encode_mapped(&dst->ip, key->daddr);
 		if (peer)
-			put_mapped(peer, key->peer);
+			pc_dp_encode_mapped(peer, key->peer);
 		key->sport = htons(src->port);
 		key->dport = htons(dst->port);
 	}
@@ -217,7 +216,7 @@ int pc_dp_port_encode(const struct pc_addr *relayed, struct pc_dp_item *ret_item
 		return PC_ERR_RANGE;
 	memset(ret_item, 0, sizeof(*ret_item));
 	ret_item->map = PC_DP_PORTS;
-	put_mapped(&relayed->ip, ret_item->key.port.addr);
+	pc_dp_encode_mapped(&relayed->ip, ret_item->key.port.addr);
 	ret_item->key.port.port = htons(relayed->port);
 	ret_item->value.port = 1;
 	return 0;

@@ -24,6 +24,7 @@ struct pc_dp_fake_faults {
 	int kernel;		   /* only the kernel half of it */
 	int attach[PC_DP_OFF + 1]; /* by mode */
 	int selftest;
+	int perm_set; /* no matter how much room there is */
 	/* Entries of each family, two per binding or permission; 0: what max_sessions gives. */
 	uint32_t flow_room;
 	uint32_t perm_room;

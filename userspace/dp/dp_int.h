@@ -70,6 +70,7 @@ struct pc_dp {
 	bool readonly;
 	struct pc_dp_status status;
 	uint16_t service_ports[PC_MAX_SERVICE_PORTS];
+	__be32 service_addrs[PC_MAX_SERVICE_ADDRS][4]; /* as the program has them */
 	uint16_t relay_low, relay_high;
 	uint32_t max_sessions;
 	uint32_t table_sessions;   /* that the kernel's maps were made for */
@@ -122,6 +123,8 @@ struct pc_dp_item {
 int pc_dp_flow_encode(const struct pc_dp_flow *flow, struct pc_dp_item ret_items[static 2]);
 int pc_dp_perm_encode(const struct pc_dp_perm *perm, struct pc_dp_item ret_items[static 2]);
 int pc_dp_port_encode(const struct pc_addr *relayed, struct pc_dp_item *ret_item);
+/* IPv4 as ::ffff:a.b.c.d. */
+void pc_dp_encode_mapped(const struct pc_ip *ip, __be32 ret_words[static 4]);
 void pc_dp_decode(enum pc_dp_map map, const void *key, const void *value,
 		  struct pc_dp_entry *ret_entry);
 
@@ -173,7 +176,8 @@ struct bpf_object;
 int pc_dp_object_open(struct pc_dp *dp, const struct pc_dp_config *config,
 		      struct bpf_object **ret_object);
 /* Text for pc_meta.build: the version, and a hash over object and constants. */
-int pc_dp_object_build(const struct pc_dp_config *config, char ret_build[static 40]);
+int pc_dp_object_build(const struct pc_dp *dp, const struct pc_dp_config *config,
+		       char ret_build[static 40]);
 /*
  * Loads it; the program's descriptor is dp->prog_fd then, owned. With @reuse its maps are those of
  * dp->map_fd, else new ones take their place there.

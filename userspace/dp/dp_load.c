@@ -64,12 +64,14 @@ static int object_bytes(const struct pc_dp_config *config, const void **ret_data
 	return 0;
 }
 
-int pc_dp_object_build(const struct pc_dp_config *config, char ret_build[static 40])
+int pc_dp_object_build(const struct pc_dp *dp, const struct pc_dp_config *config,
+		       char ret_build[static 40])
 {
 	/* Not a secret: only tells objects and constants apart. */
 	static const uint8_t key[16] = "pcd-relay-object";
 	struct {
 		uint64_t object;
+		__be32 service_addrs[PC_MAX_SERVICE_ADDRS][4];
 		uint16_t service_ports[PC_MAX_SERVICE_PORTS];
 		uint16_t relay_low, relay_high;
 		uint32_t zero;
@@ -84,6 +86,7 @@ int pc_dp_object_build(const struct pc_dp_config *config, char ret_build[static 
 		return err;
 	all.object = pc_siphash24(key, data, size);
 	memcpy(all.service_ports, config->service_ports, sizeof(all.service_ports));
+	memcpy(all.service_addrs, dp->service_addrs, sizeof(all.service_addrs));
 	snprintf(ret_build, 40, "%.22s %016llx", PC_VERSION,
 		 (unsigned long long)pc_siphash24(key, &all, sizeof(all)));
 	return 0;
@@ -145,6 +148,9 @@ static int set_constants(const struct pc_dp *dp, struct bpf_object *object)
 
 	err = set_constant(object, "pc_service_ports", dp->service_ports,
 			   sizeof(dp->service_ports));
+	if (!err)
+		err = set_constant(object, "pc_service_addrs", dp->service_addrs,
+				   sizeof(dp->service_addrs));
 	if (!err)
 		err = set_constant(object, "pc_relay_low", &dp->relay_low, sizeof(dp->relay_low));
 	if (!err)

@@ -235,7 +235,7 @@ static int open_kernel(struct pc_dp *dp, const struct pc_dp_config *config)
 	unsigned int foreign;
 	int err;
 
-	err = pc_dp_object_build(config, build);
+	err = pc_dp_object_build(dp, config, build);
 	if (err)
 		return pc_dp_fail(dp, err, "cannot read %s: %s", config->object, pc_strerror(err));
 	err = pc_dp_pin_prepare(dp->bpffs);
@@ -281,6 +281,8 @@ int pc_dp_open(const struct pc_dp_config *config, struct pc_dp **ret_dp)
 		return err;
 	snprintf(dp->bpffs, sizeof(dp->bpffs), "%s", config->bpffs);
 	memcpy(dp->service_ports, config->service_ports, sizeof(dp->service_ports));
+	for (size_t i = 0; i < PC_MAX_SERVICE_ADDRS && config->service_addrs[i].family; i++)
+		pc_dp_encode_mapped(&config->service_addrs[i], dp->service_addrs[i]);
 	dp->relay_low = config->relay_low;
 	dp->relay_high = config->relay_high;
 	dp->max_sessions = config->max_sessions;

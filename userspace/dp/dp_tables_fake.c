@@ -143,6 +143,8 @@ int pc_dp_perm_set(struct pc_dp *dp, const struct pc_dp_perm *perm)
 
 	if (err)
 		return err;
+	if (pc_dp_fake_faults()->perm_set)
+		return pc_dp_fake_faults()->perm_set;
 	return perm->slot < dp->max_sessions ? put_pair(items) : PC_ERR_RANGE;
 }
 

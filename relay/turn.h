@@ -84,7 +84,7 @@ struct pc_turn_perm {
 	struct pc_addr server;
 	struct pc_addr relayed; /* of the peer's family */
 	struct pc_ip peer;
-	bool hairpin;	     /* peer is a relay address of this node */
+	bool hairpin; /* peer is a relay address of this node */
 	/*
 	 * User space has to relay it: the peer is a relay address behind NAT, in its external form,
 	 * and a packet between two sessions shows the local one.

@@ -71,6 +71,7 @@ static __always_inline bool pc_binding_fingerprint(struct pc_binding *b, __u32 o
 		return false;
 	asm volatile("%0 &= 127" : "+r"(off));
 	at = b->msg + off;
+	pc_binding_hide(at);
 	if (at + PC_STUN_FINGERPRINT > b->end)
 		return false;
 	b->fingerprint = true;
@@ -202,8 +203,10 @@ static __always_inline enum pc_reason pc_binding_write(struct pc_binding *b, __u
 	pc_binding_write_mapped(mapped, b, six);
 	sum += pc_csum_words(b->msg, 1) + pc_csum_words(mapped, six ? 6 : 3);
 	if (b->fingerprint) {
-		if (print + PC_STUN_FINGERPRINT > b->end ||
-		    !pc_binding_crc(b, PC_STUN_HEADER + attr, &crc))
+		if (!pc_binding_crc(b, PC_STUN_HEADER + attr, &crc))
+			return PC_REASON_DROP_INTERNAL;
+		pc_binding_hide(print);
+		if (print + PC_STUN_FINGERPRINT > b->end)
 			return PC_REASON_DROP_INTERNAL;
 		*pc_u32_at(print, 0) = pc_stun_word(PC_ATTR_FINGERPRINT, 4);
 		*pc_u32_at(print, 4) = bpf_htonl(crc);

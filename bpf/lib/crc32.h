@@ -27,7 +27,11 @@ static const __u32 pc_crc_table[256] SEC(".rodata.crc") = { PC_CRC_64(0), PC_CRC
 
 static __always_inline __u32 pc_crc_byte(__u32 crc, __u8 byte)
 {
-	return pc_crc_table[(crc ^ byte) & 0xff] ^ crc >> 8;
+	__u64 at = crc ^ byte;
+
+	/* The compiler would bound the parts; Linux 6.1 wants the index itself bounded. */
+	asm volatile("%0 &= 255" : "+r"(at));
+	return pc_crc_table[at] ^ crc >> 8;
 }
 
 #endif

@@ -75,6 +75,15 @@ static __always_inline void pc_find_map(__be32 to[4], const __be32 *from, bool s
 	to[3] = six ? from[3] : from[0];
 }
 
+/* What a flow has in its first word. Read both: Linux 6.1 does not follow a computed index. */
+static __always_inline __be32 pc_find_first(const __be32 addr[4], bool mapped)
+{
+	__be32 first = addr[0], last = addr[3];
+
+	asm volatile("" : "+r"(first), "+r"(last));
+	return mapped ? last : first;
+}
+
 /* @key: of the packet that arrives, without a channel. @dport: 0: the permission's. */
 static __always_inline void pc_find_fill(struct pc_flow *flow, const struct pc_perm *perm,
 					 const union pc_key *key, __be16 dport, bool mapped,
@@ -90,8 +99,8 @@ static __always_inline void pc_find_fill(struct pc_flow *flow, const struct pc_p
 		.slot = perm->slot,
 		.nexthop = perm->nexthop,
 	};
-	flow->saddr[0] = perm->saddr[mapped && !out6 ? 3 : 0];
-	flow->daddr[0] = perm->daddr[mapped && !out6 ? 3 : 0];
+	flow->saddr[0] = pc_find_first(perm->saddr, mapped && !out6);
+	flow->daddr[0] = pc_find_first(perm->daddr, mapped && !out6);
 	if (out6) {
 		*pc_u32_at(flow->saddr, 4) = perm->saddr[1];
 		*pc_u64_at(flow->saddr, 8) = *pc_u64_at(perm->saddr, 8);

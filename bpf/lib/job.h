@@ -35,11 +35,18 @@ struct {
 	__type(value, struct pc_job);
 } pc_scratch SEC(".maps");
 
+/* Asked for again by each function: Linux 6.1 takes no keys out of memory it is handed. */
+static __always_inline struct pc_job *pc_job_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&pc_scratch, &zero);
+}
+
 static __always_inline struct pc_job *pc_job_new(__u32 l2_len, __u32 udp_len,
 						 const struct pc_plan *plan, bool six)
 {
-	__u32 zero = 0;
-	struct pc_job *job = bpf_map_lookup_elem(&pc_scratch, &zero);
+	struct pc_job *job = pc_job_get();
 
 	if (!job)
 		return NULL;
@@ -133,8 +140,9 @@ static __always_inline enum pc_reason pc_job_second(struct pc_job *job, bool six
 	return PC_REASON_TX;
 }
 
-__noinline int pc_job_hairpin(struct pc_job *job)
+__noinline int pc_job_hairpin(void)
 {
+	struct pc_job *job = pc_job_get();
 	bool six;
 
 	if (!job)
@@ -164,8 +172,9 @@ static __always_inline enum pc_reason pc_job_send_as(struct xdp_md *ctx, const s
 	return pc_send(ctx, &pkt, &plan, way, in6, out6);
 }
 
-__noinline int pc_job_send(struct xdp_md *ctx, struct pc_job *job)
+__noinline int pc_job_send(struct xdp_md *ctx)
 {
+	struct pc_job *job = pc_job_get();
 	bool out6;
 
 	if (!job)
@@ -185,8 +194,8 @@ static __always_inline enum pc_reason pc_job_up(struct xdp_md *ctx, struct pc_jo
 
 	job->up_slot = job->flow.slot;
 	if (job->flow.flags & PC_FLOW_HAIRPIN)
-		reason = pc_job_hairpin(job);
-	return reason == PC_REASON_TX ? pc_job_send(ctx, job) : reason;
+		reason = pc_job_hairpin();
+	return reason == PC_REASON_TX ? pc_job_send(ctx) : reason;
 }
 
 static __always_inline enum pc_reason pc_job_plan_up(struct pc_job *job, const struct pc_pkt *pkt,
@@ -215,8 +224,10 @@ static __always_inline enum pc_reason pc_job_read_channel_as(struct xdp_md *ctx,
 	return pc_job_plan_up(job, &pkt, six);
 }
 
-__noinline int pc_job_read_channel(struct xdp_md *ctx, struct pc_job *job)
+__noinline int pc_job_read_channel(struct xdp_md *ctx)
 {
+	struct pc_job *job = pc_job_get();
+
 	if (!job)
 		return PC_REASON_DROP_INTERNAL;
 	return job->six ? pc_job_read_channel_as(ctx, job, true)
@@ -230,7 +241,7 @@ static __noinline int pc_relay_channel(struct xdp_md *ctx, struct pc_job *job)
 
 	if (!job)
 		return PC_REASON_PASS_UNUSUAL;
-	reason = pc_job_read_channel(ctx, job);
+	reason = pc_job_read_channel(ctx);
 	return reason == PC_REASON_TX ? pc_job_up(ctx, job) : reason;
 }
 
@@ -256,8 +267,10 @@ static __always_inline enum pc_reason pc_job_read_send_as(struct xdp_md *ctx, st
 }
 
 /* PC_REASON_TX: it may go on, by pc_job_up; PASS_CONTROL: it is none that the program handles. */
-__noinline int pc_job_read_send(struct xdp_md *ctx, struct pc_job *job)
+__noinline int pc_job_read_send(struct xdp_md *ctx)
 {
+	struct pc_job *job = pc_job_get();
+
 	if (!job)
 		return PC_REASON_DROP_INTERNAL;
 	return job->six ? pc_job_read_send_as(ctx, job, true)
@@ -271,7 +284,7 @@ __noinline int pc_relay_send(struct xdp_md *ctx, __u32 l2_len, __u32 udp_len, __
 
 	if (!job)
 		return PC_REASON_PASS_UNUSUAL;
-	reason = pc_job_read_send(ctx, job);
+	reason = pc_job_read_send(ctx);
 	return reason == PC_REASON_TX ? pc_job_up(ctx, job) : reason;
 }
 
@@ -297,8 +310,10 @@ static __always_inline enum pc_reason pc_job_find_data_as(struct xdp_md *ctx, st
 	return reason;
 }
 
-__noinline int pc_job_find_data(struct xdp_md *ctx, struct pc_job *job)
+__noinline int pc_job_find_data(struct xdp_md *ctx)
 {
+	struct pc_job *job = pc_job_get();
+
 	if (!job)
 		return PC_REASON_DROP_INTERNAL;
 	return job->six ? pc_job_find_data_as(ctx, job, true)
@@ -313,8 +328,8 @@ __noinline int pc_relay_data(struct xdp_md *ctx, __u32 l2_len, __u32 udp_len, __
 
 	if (!job)
 		return PC_REASON_PASS_UNUSUAL;
-	reason = pc_job_find_data(ctx, job);
-	return reason == PC_REASON_TX ? pc_job_send(ctx, job) : reason;
+	reason = pc_job_find_data(ctx);
+	return reason == PC_REASON_TX ? pc_job_send(ctx) : reason;
 }
 
 static __always_inline enum pc_reason pc_job_plan_down(struct xdp_md *ctx, struct pc_job *job)
@@ -337,7 +352,7 @@ static __noinline int pc_relay_mixed(struct xdp_md *ctx, struct pc_job *job)
 	if (!job || (job->flow.flags & PC_FLOW_UP))
 		return PC_REASON_PASS_UNUSUAL;
 	reason = pc_job_plan_down(ctx, job);
-	return reason == PC_REASON_TX ? pc_job_send(ctx, job) : reason;
+	return reason == PC_REASON_TX ? pc_job_send(ctx) : reason;
 }
 
 #endif

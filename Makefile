@@ -125,7 +125,7 @@ $(B)/obj/%.o: %.c
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(foreach d,$(LIB_DIRS),$(eval $(call lib,$(d)): $(call obj_of,$(d))))
-$(LIB_DP_FAKE): $(patsubst %.c,$(B)/obj/%.o,$(wildcard userspace/dp/*_fake.c) userspace/dp/dp_info.c)
+$(LIB_DP_FAKE): $(patsubst %.c,$(B)/obj/%.o,$(wildcard userspace/dp/*_fake.c) userspace/dp/dp_info.c userspace/dp/dp_encode.c)
 
 $(B)/lib/%.a:
 	@mkdir -p $(@D)

@@ -115,8 +115,12 @@ static void stun_input(struct pc_turn *t, const struct pc_turn_path *path, struc
 {
 	struct pc_stun_msg msg;
 
+	/*
+	 * The FINGERPRINT of a Send indication is not looked at: the kernel cannot either, and what
+	 * is data must not depend on the path.
+	 */
 	if (pc_stun_parse(d->data, d->len, &msg) < 0 ||
-	    (msg.fingerprint_off && !msg.fingerprint_ok)) {
+	    (msg.cls == PC_STUN_REQUEST && msg.fingerprint_off && !msg.fingerprint_ok)) {
 		pc_turn_drop(t, PC_TURN_DROP_MALFORMED);
 		return;
 	}
@@ -278,10 +282,8 @@ void pc_turn_resync_flows(struct pc_turn *t, uint64_t now)
 	while ((n = pc_htab_iterate(&t->allocs, &it))) {
 		struct pc_turn_alloc *a = pc_container_of(n, struct pc_turn_alloc, node);
 
-		if (!pc_turn_alloc_live(a, now))
-			continue;
-		for (size_t i = 0; i < a->n_channels; i++)
-			pc_turn_channel_sync(a, a->channels[i], true);
+		if (pc_turn_alloc_live(a, now))
+			pc_turn_bindings_sync(a, NULL, true);
 	}
 }
 

@@ -74,6 +74,25 @@ struct pc_turn_flow {
 	uint64_t expires_ns; /* monotonic; the earliest of allocation, permission and channel */
 };
 
+/*
+ * A permission as the data plane needs it, for Send and Data indications. Addresses are local ones,
+ * but the peer's, which is as clients name it.
+ */
+struct pc_turn_perm {
+	uint32_t slot;
+	struct pc_addr client;
+	struct pc_addr server;
+	struct pc_addr relayed; /* of the peer's family */
+	struct pc_ip peer;
+	bool hairpin; /* peer is a relay address of this node */
+	/*
+	 * User space has to relay it: the peer is a relay address behind NAT, in its external form,
+	 * and a packet between two sessions shows the local one.
+	 */
+	bool user_space;
+	uint64_t expires_ns; /* monotonic; the earlier of allocation and permission */
+};
+
 /* What one tenant may hold at a time; 0 means none at all. */
 struct pc_turn_quota {
 	uint32_t allocations;
@@ -156,6 +175,9 @@ struct pc_turn_ops {
 	/* Adds or replaces. Returns 0 or PC_ERR_FULL; other failures leave it to user space (0). */
 	int (*flow_set)(void *ctx, const struct pc_turn_flow *flow);
 	void (*flow_del)(void *ctx, const struct pc_turn_flow *flow);
+	/* The same for permissions. */
+	int (*perm_set)(void *ctx, const struct pc_turn_perm *perm);
+	void (*perm_del)(void *ctx, const struct pc_turn_perm *perm);
 	/*
 	 * A datagram was forwarded by user space. @up: from the tenant. Called right after the send
 	 * it is about (twice for a datagram between two tenants): what a socket refuses when the
@@ -240,7 +262,7 @@ uint64_t pc_turn_next_deadline(const struct pc_turn *t);
  * is over: slot_close and forget were called.
  */
 int pc_turn_restore(struct pc_turn *t, const struct pc_turn_record *record, uint64_t now);
-/* Calls ops->flow_set again for every binding (after routes changed). */
+/* Calls ops->flow_set and perm_set again for every binding (after routes changed). */
 void pc_turn_resync_flows(struct pc_turn *t, uint64_t now);
 /* Ends every allocation of @tenant (deleted tenant), or all with UINT32_MAX. Returns how many. */
 unsigned int pc_turn_end_tenant(struct pc_turn *t, uint32_t tenant, uint64_t now);

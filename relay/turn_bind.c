@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Permissions, channels, and the flows of the data plane that follow from them. */
+/* Permissions, channels, and what the data plane is told of them. */
 #include "relay/turn_int.h"
 
 #include <string.h>
@@ -91,17 +91,61 @@ struct pc_turn_permission *pc_turn_permission_add(struct pc_turn_alloc *a, const
 		return NULL;
 	p = &a->permissions[i];
 	memmove(p + 1, p, (a->n_permissions - i) * sizeof(*p));
-	p->peer = *peer;
-	p->expires_ns = 0;
+	*p = (struct pc_turn_permission){ .peer = *peer };
 	a->n_permissions++;
 	a->t->n_permissions++;
 	return p;
 }
 
+static void fill_perm(struct pc_turn_alloc *a, const struct pc_turn_permission *p,
+		      struct pc_turn_perm *ret_perm)
+{
+	const struct pc_turn_port *port = pc_turn_alloc_port(a, p->peer.family);
+	int ip = pc_turn_relay_ip(a->t, &p->peer);
+
+	*ret_perm = (struct pc_turn_perm){
+		.slot = a->slot,
+		.client = a->path.client,
+		.server = a->path.server,
+		.relayed = port->local,
+		.peer = p->peer,
+		.hairpin = ip >= 0,
+		.user_space = ip >= 0 && !pc_ip_equal(&a->t->config.relay_ips[ip].local, &p->peer),
+		.expires_ns = p->told_expires_ns,
+	};
+}
+
+int pc_turn_permission_tell(struct pc_turn_alloc *a, struct pc_turn_permission *p,
+			    uint64_t expires_ns, bool force)
+{
+	/* It lives only as long as the relayed address of its family. */
+	const struct pc_turn_port *port = pc_turn_alloc_port(a, p->peer.family);
+	struct pc_turn_perm perm;
+	int r;
+
+	if (port->expires_ns < expires_ns)
+		expires_ns = port->expires_ns;
+	if (p->installed && p->told_expires_ns == expires_ns && !force)
+		return 0;
+	fill_perm(a, p, &perm);
+	perm.expires_ns = expires_ns;
+	r = a->t->ops->perm_set(a->t->ctx, &perm);
+	if (r == 0) {
+		p->told_expires_ns = expires_ns;
+		p->installed = true;
+	}
+	return r;
+}
+
 void pc_turn_permission_remove(struct pc_turn_alloc *a, struct pc_turn_permission *p)
 {
 	size_t i = (size_t)(p - a->permissions);
+	struct pc_turn_perm perm;
 
+	if (p->installed) {
+		fill_perm(a, p, &perm);
+		a->t->ops->perm_del(a->t->ctx, &perm);
+	}
 	memmove(p, p + 1, (a->n_permissions - i - 1) * sizeof(*p));
 	a->n_permissions--;
 	a->t->n_permissions--;
@@ -291,12 +335,18 @@ int pc_turn_channel_sync(struct pc_turn_alloc *a, struct pc_turn_channel *ch, bo
 	return r;
 }
 
-void pc_turn_channels_sync(struct pc_turn_alloc *a, const struct pc_ip *peer)
+void pc_turn_bindings_sync(struct pc_turn_alloc *a, const struct pc_ip *peer, bool force)
 {
+	/* What cannot be told leaves its packets to user space. */
+	for (size_t i = 0; i < a->n_permissions; i++) {
+		struct pc_turn_permission *p = &a->permissions[i];
+
+		if (p->expires_ns && (!peer || pc_ip_equal(&p->peer, peer)))
+			pc_turn_permission_tell(a, p, p->expires_ns, force);
+	}
 	for (size_t i = 0; i < a->n_channels; i++) {
-		/* A flow that cannot be set leaves its packets to user space. */
 		if (!peer || pc_ip_equal(&a->channels[i]->peer.ip, peer))
-			pc_turn_channel_sync(a, a->channels[i], false);
+			pc_turn_channel_sync(a, a->channels[i], force);
 	}
 }
 
@@ -322,7 +372,7 @@ bool pc_turn_bindings_cut(struct pc_turn_alloc *a,
 		if (!gone(a, &peer, false, p->expires_ns, arg))
 			continue;
 		pc_turn_permission_remove(a, p);
-		pc_turn_channels_sync(a, &peer.ip);
+		pc_turn_bindings_sync(a, &peer.ip, false);
 		cut = true;
 	}
 	return cut;

@@ -47,12 +47,15 @@ static unsigned int bind_channel(struct pc_turn_request *req, uint16_t number,
 		ch = pc_turn_channel_add(a, number, peer);
 	if (!p || !ch || (!permission_before && !pc_turn_peers_admit(a, 1, req->now)))
 		goto undo;
+	if (!permission_before &&
+	    pc_turn_permission_tell(a, p, req->now + TURN_PERMISSION_NS, false) == PC_ERR_FULL)
+		goto undo;
 	p->expires_ns = req->now + TURN_PERMISSION_NS;
 	ch->expires_ns = req->now + TURN_CHANNEL_NS;
 	if (pc_turn_channel_sync(a, ch, true) == PC_ERR_FULL && new_channel)
 		goto undo;
-	/* Other channels to the same host live longer with the permission. */
-	pc_turn_channels_sync(a, &peer->ip);
+	/* The permission, and with it other channels to the same host, live longer. */
+	pc_turn_bindings_sync(a, &peer->ip, false);
 	pc_turn_alloc_due(a, p->expires_ns);
 	pc_turn_alloc_due(a, ch->expires_ns);
 	return 0;

@@ -49,8 +49,10 @@ struct pc_turn_port {
 };
 
 struct pc_turn_permission {
-	struct pc_ip peer;
-	uint64_t expires_ns; /* 0: being created by the request at hand */
+	struct pc_ip peer;	  /* external address of a relay address */
+	bool installed;		  /* the data plane knows it */
+	uint64_t expires_ns;	  /* 0: being created by the request at hand */
+	uint64_t told_expires_ns; /* as last told to the data plane */
 };
 
 struct pc_turn_channel {
@@ -253,6 +255,12 @@ struct pc_turn_permission *pc_turn_permission_find(const struct pc_turn_alloc *a
 struct pc_turn_permission *pc_turn_permission_add(struct pc_turn_alloc *a,
 						  const struct pc_ip *peer);
 void pc_turn_permission_remove(struct pc_turn_alloc *a, struct pc_turn_permission *p);
+/*
+ * Tells the data plane of a permission that ends at @expires or with its relayed address. @force:
+ * even if nothing changed. 0 or PC_ERR_FULL.
+ */
+int pc_turn_permission_tell(struct pc_turn_alloc *a, struct pc_turn_permission *p,
+			    uint64_t expires_ns, bool force);
 /* Whether the tenant may name @n more peers now; takes them from its budget. */
 bool pc_turn_peers_admit(struct pc_turn_alloc *a, unsigned int n, uint64_t now);
 struct pc_turn_channel *pc_turn_channel_find(const struct pc_turn_alloc *a, uint16_t number);
@@ -263,7 +271,8 @@ struct pc_turn_channel *pc_turn_channel_add(struct pc_turn_alloc *a, uint16_t nu
 void pc_turn_channel_remove(struct pc_turn_alloc *a, struct pc_turn_channel *ch);
 /* Makes the data plane's flow match the binding. @force: even if nothing changed. */
 int pc_turn_channel_sync(struct pc_turn_alloc *a, struct pc_turn_channel *ch, bool force);
-void pc_turn_channels_sync(struct pc_turn_alloc *a, const struct pc_ip *peer); /* NULL: all */
+/* The same for the permission for @peer and the channels to it; NULL: for all. */
+void pc_turn_bindings_sync(struct pc_turn_alloc *a, const struct pc_ip *peer, bool force);
 /* Removes what @gone says yes to, channels first. Returns whether anything was. */
 bool pc_turn_bindings_cut(struct pc_turn_alloc *a,
 			  bool (*gone)(const struct pc_turn_alloc *a, const struct pc_addr *peer,

@@ -50,10 +50,22 @@ static void remove_pending(struct pc_turn_alloc *a)
 	}
 }
 
-static void grant(struct pc_turn_request *req)
+/* The data plane hears of the new ones first: it may have no room. */
+static int tell_pending(struct pc_turn_alloc *a, uint64_t expires)
+{
+	for (size_t i = 0; i < a->n_permissions; i++) {
+		struct pc_turn_permission *p = &a->permissions[i];
+
+		if (p->expires_ns == 0 &&
+		    pc_turn_permission_tell(a, p, expires, false) == PC_ERR_FULL)
+			return PC_ERR_FULL;
+	}
+	return 0;
+}
+
+static void grant(struct pc_turn_request *req, uint64_t expires)
 {
 	struct pc_turn_alloc *a = req->alloc;
-	uint64_t expires = req->now + TURN_PERMISSION_NS;
 	struct pc_stun_attr attr;
 	struct pc_addr peer;
 	size_t pos;
@@ -68,7 +80,7 @@ static void grant(struct pc_turn_request *req)
 		if (!p || p->expires_ns == expires)
 			continue;
 		p->expires_ns = expires;
-		pc_turn_channels_sync(a, &peer.ip);
+		pc_turn_bindings_sync(a, &peer.ip, false);
 	}
 	pc_turn_alloc_due(a, expires);
 	pc_turn_save(a);
@@ -77,6 +89,7 @@ static void grant(struct pc_turn_request *req)
 void pc_turn_create_permission(struct pc_turn_request *req)
 {
 	unsigned int code = req->alloc ? check_peers(req) : 437;
+	uint64_t expires = req->now + TURN_PERMISSION_NS;
 	int added;
 
 	if (code) {
@@ -84,11 +97,12 @@ void pc_turn_create_permission(struct pc_turn_request *req)
 		return;
 	}
 	added = add_pending(req);
-	if (added < 0 || !pc_turn_peers_admit(req->alloc, (unsigned int)added, req->now)) {
+	if (added < 0 || !pc_turn_peers_admit(req->alloc, (unsigned int)added, req->now) ||
+	    tell_pending(req->alloc, expires) < 0) {
 		remove_pending(req->alloc);
 		pc_turn_reply_error(req, 508);
 		return;
 	}
-	grant(req);
+	grant(req, expires);
 	pc_turn_reply_success(req);
 }

@@ -114,6 +114,7 @@ static void restore_bindings(struct pc_turn_alloc *a, const struct pc_turn_recor
 			continue;
 		p->expires_ns = saved->expires_ns;
 		pc_turn_alloc_due(a, p->expires_ns);
+		pc_turn_permission_tell(a, p, p->expires_ns, true);
 	}
 	for (size_t i = 0; i < r->n_channels; i++) {
 		const struct pc_turn_saved_channel *saved = &r->channels[i];

@@ -58,7 +58,7 @@ static void extend(struct pc_turn_request *req, struct pc_turn_port *only, uint3
 		p->expires_ns = expires;
 		pc_turn_alloc_due(a, expires);
 	}
-	pc_turn_channels_sync(a, NULL);
+	pc_turn_bindings_sync(a, NULL, false);
 	/* When the store fails the client still has what it was told; a restart would lose it. */
 	pc_turn_save(a);
 }

@@ -15,21 +15,27 @@
 #pragma GCC diagnostic error "-Wpadded"
 
 #define PC_ABI_MAGIC   0x50434450u /* "PCDP" */
-#define PC_ABI_VERSION 1
+#define PC_ABI_VERSION 2
 
 /* Names of maps, programs and links, in the object file and under the bpffs directory. */
-#define PC_MAP_META    "pc1_meta"
-#define PC_MAP_CTL     "pc1_ctl"
-#define PC_MAP_FLOW4   "pc1_flow4"
-#define PC_MAP_COUNT   "pc1_count"
-#define PC_MAP_REASON  "pc1_reason"
-#define PC_MAP_NEXTHOP "pc1_nexthop"
-#define PC_MAP_TXPORT  "pc1_txport"
-#define PC_PROG_RELAY  "pc1_relay"
+#define PC_MAP_META    "pc2_meta"
+#define PC_MAP_CTL     "pc2_ctl"
+#define PC_MAP_FLOW4   "pc2_flow4"
+#define PC_MAP_FLOW6   "pc2_flow6"
+#define PC_MAP_PERM4   "pc2_perm4"
+#define PC_MAP_PERM6   "pc2_perm6"
+#define PC_MAP_PORT    "pc2_port"
+#define PC_MAP_LIMIT   "pc2_limit"
+#define PC_MAP_COUNT   "pc2_count"
+#define PC_MAP_REASON  "pc2_reason"
+#define PC_MAP_NEXTHOP "pc2_nexthop"
+#define PC_MAP_TXPORT  "pc2_txport"
+#define PC_PROG_RELAY  "pc2_relay"
 /* Pinned link of one interface: PC_LINK_PREFIX "IFINDEX". */
-#define PC_LINK_PREFIX	     "pc1_link_"
+#define PC_LINK_PREFIX	     "pc2_link_"
 
 #define PC_MAX_SERVICE_PORTS 4
+#define PC_MAX_SERVICE_ADDRS 4
 #define PC_MAX_NEXTHOPS	     4096
 #define PC_MAX_TXPORTS	     64
 #define PC_L2_MAX	     24
@@ -45,7 +51,7 @@ enum pc_reason {
 /* Size of the reason map: room to append without a new layout. */
 #define PC_REASON_SLOTS 64
 
-/* pc1_meta, ARRAY of 1: who made these maps. */
+/* pc2_meta, ARRAY of 1: who made these maps. */
 struct pc_meta {
 	__u32 magic;
 	__u32 abi_version;
@@ -56,20 +62,30 @@ struct pc_meta {
 };
 
 /*
- * pc1_ctl, ARRAY of 1, BPF_F_MMAPABLE: what the daemon tells the program while it runs.
+ * pc2_ctl, ARRAY of 1, BPF_F_MMAPABLE: what the daemon tells the program while it runs.
  * Each field is written alone with one aligned store.
  */
 struct pc_ctl {
 	__u64 heartbeat_ns;	 /* CLOCK_MONOTONIC of the daemon's last sign of life */
 	__u64 guard_deadline_ns; /* on guard_ifindex everything passes after this time */
 	__u32 guard_ifindex;	 /* interface on trial; 0: none */
+	/*
+	 * Limits on messages that are not data of a known flow: nanoseconds between two of one
+	 * source address (/32, /64) and of one network (/24, /48), and how far ahead a burst may
+	 * run. interval 0: no limit.
+	 */
+	__u32 limit_host_interval_ns;
+	__u32 limit_net_interval_ns;
+	__u32 limit_host_burst_ns;
+	__u32 limit_net_burst_ns;
 	__u32 reserved;
 };
 
 /*
- * pc1_flow4, HASH: what arrives -> what is sent. One entry per direction.
+ * pc2_flow4 and pc2_flow6, HASH: what arrives -> what is sent. One entry per direction.
  *   up:   client -> service address, channel number  => relayed address -> peer, plain UDP
  *   down: peer -> relayed address, channel 0         => service address -> client, ChannelData
+ * The key has the family of what arrives, the value that of what is sent: they may differ.
  */
 struct pc_flow4_key {
 	__be32 saddr;
@@ -80,36 +96,110 @@ struct pc_flow4_key {
 	__u16 reserved;
 };
 
-#define PC_FLOW_UP	0x0001 /* from the tenant: strip a ChannelData header, count as up */
-#define PC_FLOW_HAIRPIN 0x0002 /* the peer is another relayed address of this node; both ways */
+struct pc_flow6_key {
+	__be32 saddr[4];
+	__be32 daddr[4];
+	__be16 sport;
+	__be16 dport;
+	__be16 channel;
+	__u16 reserved;
+};
 
-struct pc_flow4 {
+#define PC_FLOW_UP	0x0001 /* from the tenant: a header is stripped, counted as up */
+#define PC_FLOW_HAIRPIN 0x0002 /* the peer is another relayed address of this node */
+#define PC_FLOW_OUT6	0x0004 /* what is sent is IPv6 */
+
+struct pc_flow {
 	__u64 expires_ns; /* CLOCK_MONOTONIC */
-	__be32 saddr;	  /* of the packet that is sent */
-	__be32 daddr;
+	__be32 saddr[4];  /* of the packet that is sent; IPv4 in the first */
+	__be32 daddr[4];
 	__be16 sport;
 	__be16 dport;
 	__be16 channel; /* header to add; 0: none */
 	__u16 flags;	/* PC_FLOW_* */
 	__u32 slot;	/* counters of the session */
-	__u32 nexthop;	/* index into pc1_nexthop; unused going up with PC_FLOW_HAIRPIN */
+	__u32 nexthop;	/* index into pc2_nexthop; unused with PC_FLOW_HAIRPIN */
 	/*
 	 * One's complement sums of (new - old), folded to 16 bits, in the byte order of the packet
-	 * (as if loaded by plain 16-bit loads): addresses; addresses and ports, and on the way down
-	 * the channel number. Lengths and TTL are per packet and added by the program.
+	 * (as if loaded by plain 16-bit loads). l3_diff: addresses, IPv4 to IPv4 only (0 elsewhere:
+	 * the header is made anew). l4_diff: addresses and ports, in whatever families, and on the
+	 * way down the channel number. Lengths and TTL are per packet and added by the program.
 	 */
 	__u16 l3_diff;
 	__u16 l4_diff;
 	__u32 reserved;
 };
 
+/*
+ * pc2_perm4 and pc2_perm6, HASH: permissions, for Send and Data indications. Two entries each.
+ *   up:   client -> service address, and the peer's address out of XOR-PEER-ADDRESS
+ *         => from the relayed address to that peer, the port out of the attribute
+ *   down: peer's address -> relayed address and port, peer 0, sport 0
+ *         => Data indication from the service address to the client
+ * pc2_perm4 when all addresses of both the key and the value are IPv4; else pc2_perm6, where IPv4
+ * addresses are written as ::ffff:a.b.c.d, in the key and in the value.
+ */
+struct pc_perm4_key {
+	__be32 saddr;
+	__be32 daddr;
+	__be32 peer;
+	__be16 sport;
+	__be16 dport;
+};
+
+struct pc_perm6_key {
+	__be32 saddr[4];
+	__be32 daddr[4];
+	__be32 peer[4];
+	__be16 sport;
+	__be16 dport;
+};
+
+struct pc_perm {
+	__u64 expires_ns;
+	/* up: relayed address; with PC_FLOW_HAIRPIN daddr is the peer's local address, else the
+	 * peer's. down: service address, client. */
+	__be32 saddr[4]; /* IPv4 in the first in pc2_perm4, mapped in pc2_perm6 */
+	__be32 daddr[4];
+	__be16 sport;
+	__be16 dport; /* up: 0 */
+	__u16 flags;  /* PC_FLOW_* */
+	__u16 reserved;
+	__u32 slot;
+	__u32 nexthop;
+};
+
+/*
+ * pc2_port, HASH: relayed ports that are allocated. What no flow and no permission covers is
+ * dropped on them; a port that is not here belongs to the host and passes.
+ */
+struct pc_port_key {
+	__be32 addr[4]; /* IPv4 mapped */
+	__be16 port;
+	__u16 reserved;
+};
+
+/*
+ * pc2_limit, LRU_HASH: token buckets of strangers, by source prefix: /32 and /24, /64 and /48. Its
+ * key is the prefix, IPv4 mapped, and its length in the last field.
+ */
+struct pc_limit_key {
+	__be32 addr[4];
+	__u32 len;
+};
+
+struct pc_limit {
+	__u64 tat_ns; /* theoretical arrival time (GCRA): when the bucket is full again */
+};
+
+/* pc2_count: see struct pc_count. */
 struct pc_dir_count {
 	__u64 packets;
 	__u64 payload_bytes; /* what the application sent: UDP payload without TURN headers */
 	__u64 wire_bytes;    /* IP total length as sent on */
 };
 
-/* pc1_count, PERCPU_ARRAY by slot; the user-space path keeps the same struct in a file. */
+/* pc2_count, PERCPU_ARRAY by slot; the user-space path keeps the same struct in a file. */
 struct pc_count {
 	struct pc_dir_count up;	  /* from the tenant */
 	struct pc_dir_count down; /* to the tenant */
@@ -118,15 +208,15 @@ struct pc_count {
 };
 
 /*
- * pc1_nexthop, ARRAY, BPF_F_MMAPABLE. The writer fills the copy that is not active and then
+ * pc2_nexthop, ARRAY, BPF_F_MMAPABLE. The writer fills the copy that is not active and then
  * stores `active`, so a reader never sees half an entry.
  */
 struct pc_nexthop {
 	__u32 ifindex;	    /* 0: not resolved */
-	__u32 txport;	    /* index into pc1_txport */
+	__u32 txport;	    /* index into pc2_txport */
 	__u16 mtu;	    /* largest IP packet */
 	__u16 l2_len;	    /* 14, 18 or 22 */
-	__u8 l2[PC_L2_MAX]; /* the link header as sent, VLAN tags and EtherType 0x0800 included */
+	__u8 l2[PC_L2_MAX]; /* the link header as sent, VLAN tags and EtherType included */
 };
 
 struct pc_nexthop_slot {
@@ -136,9 +226,16 @@ struct pc_nexthop_slot {
 
 #define PC_ABI_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type " changed its size")
 PC_ABI_SIZE(struct pc_meta, 64);
-PC_ABI_SIZE(struct pc_ctl, 24);
+PC_ABI_SIZE(struct pc_ctl, 40);
 PC_ABI_SIZE(struct pc_flow4_key, 16);
-PC_ABI_SIZE(struct pc_flow4, 40);
+PC_ABI_SIZE(struct pc_flow6_key, 40);
+PC_ABI_SIZE(struct pc_flow, 64);
+PC_ABI_SIZE(struct pc_perm4_key, 16);
+PC_ABI_SIZE(struct pc_perm6_key, 52);
+PC_ABI_SIZE(struct pc_perm, 56);
+PC_ABI_SIZE(struct pc_port_key, 20);
+PC_ABI_SIZE(struct pc_limit_key, 20);
+PC_ABI_SIZE(struct pc_limit, 8);
 PC_ABI_SIZE(struct pc_dir_count, 24);
 PC_ABI_SIZE(struct pc_count, 64);
 PC_ABI_SIZE(struct pc_nexthop, 36);

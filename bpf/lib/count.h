@@ -5,19 +5,36 @@
 #ifndef PC_LIB_COUNT_H
 #define PC_LIB_COUNT_H
 
+#include <stdbool.h>
+
 #include "lib/maps.h"
 
 static __always_inline void pc_count_reason(__u32 reason)
 {
-	__u64 *n = bpf_map_lookup_elem(&pc1_reason, &reason);
+	__u64 *n = bpf_map_lookup_elem(&pc2_reason, &reason);
 
-	if (n)
+	if (__builtin_expect(!!n, 1))
 		(*n)++;
+}
+
+/* Whether the kinds in reasons.def say PASS. */
+static __always_inline bool pc_reason_passes(__u32 reason)
+{
+#define PC_KIND_FORWARD			 0ull
+#define PC_KIND_PASS			 1ull
+#define PC_KIND_DROP			 0ull
+#define PC_REASON(sym, kind, name, text) | PC_KIND_##kind << PC_REASON_##sym
+	const __u64 passes = 0
+#include "abi/reasons.def"
+		;
+#undef PC_REASON
+
+	return passes >> (reason & 63) & 1;
 }
 
 static __always_inline struct pc_count *pc_count_slot(__u32 slot)
 {
-	return bpf_map_lookup_elem(&pc1_count, &slot);
+	return bpf_map_lookup_elem(&pc2_count, &slot);
 }
 
 /* @wire: IP total length as sent. */

@@ -77,19 +77,60 @@ PC_CSUM_INLINE __u16 pc_csum_update_udp(__u16 check, __u32 diff)
 	return updated ? updated : 0xffff;
 }
 
+/* Unfolded sum of `n` 32-bit words, as they lie in the packet. */
+PC_CSUM_INLINE __u32 pc_csum_words(const __be32 *words, int n)
+{
+	__u32 sum = 0;
+
+	for (int i = 0; i < n; i++)
+		sum += (words[i] & 0xffff) + (words[i] >> 16);
+	return sum;
+}
+
+/* The same words, taken out. */
+PC_CSUM_INLINE __u32 pc_csum_words_gone(const __be32 *words, int n)
+{
+	__u32 sum = 0;
+
+	for (int i = 0; i < n; i++)
+		sum += pc_csum_diff32(words[i], 0);
+	return sum;
+}
+
+/* What is sent, as far as the flow knows it: addresses of its family, ports, channel number. */
+PC_CSUM_INLINE __u32 pc_csum_flow_out(const struct pc_flow *flow)
+{
+	int words = flow->flags & PC_FLOW_OUT6 ? 4 : 1;
+
+	return pc_csum_words(flow->saddr, words) + pc_csum_words(flow->daddr, words) + flow->sport +
+	       flow->dport + flow->channel;
+}
+
 /*
  * Fills l3_diff and l4_diff of a flow from what arrives (`key`) and what is sent (the addresses,
- * ports and channel in `flow`, which the caller has set). Going up, the header that is stripped is
- * not in it: the program takes it from the packet.
+ * ports, channel and flags in `flow`, which the caller has set). Going up, the header that is
+ * stripped is not in it: the program takes it from the packet. The rest of the pseudo header,
+ * length and protocol, adds up to the same in both families.
  */
-PC_CSUM_INLINE void pc_csum_flow4(const struct pc_flow4_key *key, struct pc_flow4 *flow)
+PC_CSUM_INLINE void pc_csum_flow4(const struct pc_flow4_key *key, struct pc_flow *flow)
 {
-	__u32 sum =
-		pc_csum_diff32(key->saddr, flow->saddr) + pc_csum_diff32(key->daddr, flow->daddr);
+	__u32 gone = pc_csum_words_gone(&key->saddr, 1) + pc_csum_words_gone(&key->daddr, 1);
 
-	flow->l3_diff = pc_csum_fold(sum);
-	sum += pc_csum_diff16(key->sport, flow->sport) + pc_csum_diff16(key->dport, flow->dport);
-	flow->l4_diff = pc_csum_fold(sum + flow->channel);
+	flow->l3_diff = 0;
+	if (!(flow->flags & PC_FLOW_OUT6))
+		flow->l3_diff = pc_csum_fold(gone + pc_csum_words(flow->saddr, 1) +
+					     pc_csum_words(flow->daddr, 1));
+	gone += pc_csum_gone16(key->sport) + pc_csum_gone16(key->dport);
+	flow->l4_diff = pc_csum_fold(gone + pc_csum_flow_out(flow));
+}
+
+PC_CSUM_INLINE void pc_csum_flow6(const struct pc_flow6_key *key, struct pc_flow *flow)
+{
+	__u32 gone = pc_csum_words_gone(key->saddr, 4) + pc_csum_words_gone(key->daddr, 4);
+
+	gone += pc_csum_gone16(key->sport) + pc_csum_gone16(key->dport);
+	flow->l3_diff = 0;
+	flow->l4_diff = pc_csum_fold(gone + pc_csum_flow_out(flow));
 }
 
 #endif

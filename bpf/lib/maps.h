@@ -13,13 +13,14 @@
 
 #define PC_DEFAULT_SESSIONS  65536
 #define PC_FLOWS_PER_SESSION 4
+#define PC_LIMIT_ENTRIES     65536
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct pc_meta);
-} pc1_meta SEC(".maps");
+} pc2_meta SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -27,29 +28,66 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct pc_ctl);
-} pc1_ctl SEC(".maps");
+} pc2_ctl SEC(".maps");
 
 /* Not LRU: a live flow is never evicted; when the map is full, the daemon refuses. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, PC_DEFAULT_SESSIONS *PC_FLOWS_PER_SESSION);
 	__type(key, struct pc_flow4_key);
-	__type(value, struct pc_flow4);
-} pc1_flow4 SEC(".maps");
+	__type(value, struct pc_flow);
+} pc2_flow4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, PC_DEFAULT_SESSIONS *PC_FLOWS_PER_SESSION);
+	__type(key, struct pc_flow6_key);
+	__type(value, struct pc_flow);
+} pc2_flow6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, PC_DEFAULT_SESSIONS *PC_FLOWS_PER_SESSION);
+	__type(key, struct pc_perm4_key);
+	__type(value, struct pc_perm);
+} pc2_perm4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, PC_DEFAULT_SESSIONS *PC_FLOWS_PER_SESSION);
+	__type(key, struct pc_perm6_key);
+	__type(value, struct pc_perm);
+} pc2_perm6 SEC(".maps");
+
+/* Values mean nothing. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, PC_DEFAULT_SESSIONS);
+	__type(key, struct pc_port_key);
+	__type(value, __u32);
+} pc2_port SEC(".maps");
+
+/* LRU: a flood pushes out strangers, not sessions. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, PC_LIMIT_ENTRIES);
+	__type(key, struct pc_limit_key);
+	__type(value, struct pc_limit);
+} pc2_limit SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, PC_DEFAULT_SESSIONS);
 	__type(key, __u32);
 	__type(value, struct pc_count);
-} pc1_count SEC(".maps");
+} pc2_count SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, PC_REASON_SLOTS);
 	__type(key, __u32);
 	__type(value, __u64);
-} pc1_reason SEC(".maps");
+} pc2_reason SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -57,7 +95,7 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct pc_nexthop_slot);
-} pc1_nexthop SEC(".maps");
+} pc2_nexthop SEC(".maps");
 
 /* Values are plain interface indexes. */
 struct {
@@ -65,6 +103,6 @@ struct {
 	__uint(max_entries, PC_MAX_TXPORTS);
 	__type(key, __u32);
 	__type(value, __u32);
-} pc1_txport SEC(".maps");
+} pc2_txport SEC(".maps");
 
 #endif

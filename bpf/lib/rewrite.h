@@ -1,56 +1,82 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Turns the packet that came into the packet that goes out. Everything was decided before, in a
- * plan; the first modification (adjust_head) is the last step that can fail without harm.
+ * plan; making room is the last step that can fail without harm.
  *
  * Headers are read and written in words of four and eight bytes: half the instructions, and the
- * program is nearly all of the cost of a packet.
+ * program is nearly all of the cost of a packet. @in6 and @out6 are constants: each pair of
+ * families is written out on its own.
  */
 #ifndef PC_LIB_REWRITE_H
 #define PC_LIB_REWRITE_H
 
 #include "lib/csum.h"
 #include "lib/parse.h"
+#include "lib/stun.h"
 
 #define PC_L2_PLAIN 14
 #define PC_L2_TAG   4
 
 /*
- * What is sent, and how. Filled by admission, from the flow, the packet and the next hop. The flow
- * is read where it lies: should its entry be given to another flow in these nanoseconds, the
- * checksum difference does not fit this packet, and the receiver drops it.
+ * What becomes of a packet: filled by admission, from the packet and its flow or flows. Numbers
+ * only, and no gaps between them: it may be handed to a function that is verified on its own.
  */
 struct pc_plan {
-	const struct pc_flow4 *to; /* addresses, ports and channel of what is sent */
-	const struct pc_nexthop *nh;
-	__u32 payload;	 /* bytes, without ChannelData headers and padding */
-	__u32 header_in; /* bytes of ChannelData header that come and go: 0 or 4 */
-	__u32 header_out;
-	__u32 l3_sum; /* differences of the checksums beyond those in `to`, unfolded */
+	__u32 payload; /* bytes, without headers and padding of TURN */
+	__u32 head_in; /* bytes between the UDP header and the payload */
+	__u32 head_out;
+	__u32 pad_out; /* bytes behind the payload */
+	__u32 up_wire; /* IP total length of the plain datagram of a tenant */
+	__u32 l3_sum;  /* differences of the checksums beyond those in the last flow, unfolded */
 	__u32 l4_sum;
+	__u32 anew;	     /* the IPv4 header went through IPv6 */
+	struct pc_peer peer; /* for a Data indication */
+};
+
+/*
+ * Where it goes. The flow is read where it lies: should its entry be given to another flow in these
+ * nanoseconds, the checksum difference does not fit this packet, and the receiver drops it.
+ */
+struct pc_way {
+	const struct pc_flow *to; /* addresses, ports and channel of what is sent */
+	const struct pc_nexthop *nh;
 	__u32 l2_len;
-	bool redirect; /* to another interface */
+	struct pc_dir_count *up, *down; /* who is charged; NULL: not on this way */
+	bool redirect;			/* to another interface */
 };
 
 /* Words of the old headers that are needed: the new ones may lie over them. */
 struct pc_kept {
-	union pc_word version_len; /* version, IHL, TOS; total length */
+	union pc_word version_len; /* IPv4: version, IHL, TOS; total length */
 	union pc_word id_frag;
 	union pc_word ttl_check; /* TTL, protocol; header checksum */
 	union pc_word udp_len_check;
+	__u8 tos, ttl;
 };
 
-static __always_inline __u32 pc_plan_ip_len(const struct pc_plan *plan)
+static __always_inline __u32 pc_plan_udp_len(const struct pc_plan *plan)
 {
-	return sizeof(struct iphdr) + sizeof(struct udphdr) + plan->header_out + plan->payload;
+	return sizeof(struct udphdr) + plan->head_out + plan->payload + plan->pad_out;
 }
 
-static __always_inline void pc_rewrite_keep(const struct pc_pkt *pkt, struct pc_kept *ret_kept)
+static __always_inline __u32 pc_plan_ip_len(const struct pc_plan *plan, bool out6)
 {
+	return pc_ip_header(out6) + pc_plan_udp_len(plan);
+}
+
+static __always_inline void pc_rewrite_keep(const struct pc_pkt *pkt, struct pc_kept *ret_kept,
+					    bool in6)
+{
+	ret_kept->udp_len_check.word = *pc_u32_at(pkt->udp, 4);
+	ret_kept->ttl = pc_pkt_ttl(pkt, in6);
+	if (in6) {
+		ret_kept->tos = bpf_ntohl(*pc_u32_at(pkt->ip, 0)) >> 20;
+		return;
+	}
+	ret_kept->tos = ((__u8 *)pkt->ip)[1];
 	ret_kept->version_len.word = *pc_u32_at(pkt->ip, 0);
 	ret_kept->id_frag.word = *pc_u32_at(pkt->ip, 4);
 	ret_kept->ttl_check.word = *pc_u32_at(pkt->ip, 8);
-	ret_kept->udp_len_check.word = *pc_u32_at(pkt->udp, 4);
 }
 
 /* Link header from the next hop: 14 bytes, and 4 more for each tag. */
@@ -62,17 +88,18 @@ static __always_inline void pc_rewrite_link(void *data, const struct pc_nexthop 
 	*pc_u32_at(data, 4) = *pc_u32_at(l2, 4);
 	*pc_u32_at(data, 8) = *pc_u32_at(l2, 8);
 	*pc_u16_at(data, 12) = *pc_u16_at(l2, 12);
-	if (l2_len > PC_L2_PLAIN)
+	if (pc_unlikely(l2_len > PC_L2_PLAIN))
 		*pc_u32_at(data, 14) = *pc_u32_at(l2, 14);
-	if (l2_len > PC_L2_PLAIN + PC_L2_TAG)
+	if (pc_unlikely(l2_len > PC_L2_PLAIN + PC_L2_TAG))
 		*pc_u32_at(data, 18) = *pc_u32_at(l2, 18);
 }
 
-static __always_inline void pc_rewrite_ip(struct iphdr *ip, const struct pc_plan *plan,
-					  struct pc_kept kept)
+/* The IPv4 header that came, with its checksum adjusted: a damaged one stays damaged. */
+static __always_inline void pc_rewrite_ip4(void *ip, const struct pc_plan *plan,
+					   const struct pc_way *way, struct pc_kept kept)
 {
-	__be16 tot_len = bpf_htons(pc_plan_ip_len(plan));
-	__u32 sum = plan->l3_sum + plan->to->l3_diff;
+	__be16 tot_len = bpf_htons(pc_plan_ip_len(plan, false));
+	__u32 sum = plan->l3_sum + way->to->l3_diff;
 
 	sum += pc_csum_diff16(kept.version_len.half[1], tot_len);
 	kept.version_len.half[1] = tot_len;
@@ -83,76 +110,170 @@ static __always_inline void pc_rewrite_ip(struct iphdr *ip, const struct pc_plan
 	*pc_u32_at(ip, 0) = kept.version_len.word;
 	*pc_u32_at(ip, 4) = kept.id_frag.word;
 	*pc_u32_at(ip, 8) = kept.ttl_check.word;
-	*pc_u64_at(ip, 12) = *pc_u64_at(&plan->to->saddr, 0);
+	*pc_u64_at(ip, 12) = pc_pair(way->to->saddr[0], way->to->daddr[0]);
 }
 
-static __always_inline bool pc_rewrite_udp(struct udphdr *udp, const void *end,
-					   const struct pc_plan *plan, struct pc_kept kept)
+/* What a socket of this host would send: fragments are allowed, so the id is not zero by habit. */
+static __always_inline void pc_rewrite_ip4_anew(void *ip, const struct pc_plan *plan,
+						const struct pc_way *way, struct pc_kept kept)
 {
-	union pc_word *old = &kept.udp_len_check;
-	__be16 len = bpf_htons(sizeof(struct udphdr) + plan->header_out + plan->payload);
-	/* The length counts twice: in the pseudo header and in the header itself. */
-	__u32 sum = plan->l4_sum + plan->to->l4_diff + 2 * pc_csum_diff16(old->half[0], len);
-	void *header = udp + 1;
+	__u32 words[5];
+	union pc_word ttl_check;
 
-	if (plan->header_out) {
-		union pc_word channel_len = { .half[0] = plan->to->channel };
+	words[0] = pc_stun_word(PC_IP_PLAIN << 8 | kept.tos, pc_plan_ip_len(plan, false));
+	words[1] = pc_stun_word(bpf_get_prandom_u32(), 0);
+	words[2] = pc_stun_word((kept.ttl - 1) << 8 | IPPROTO_UDP, 0);
+	words[3] = way->to->saddr[0];
+	words[4] = way->to->daddr[0];
+	ttl_check.word = words[2];
+	ttl_check.half[1] = (__u16)~pc_csum_fold(pc_csum_words(words, 5));
+	words[2] = ttl_check.word;
+#pragma unroll
+	for (int i = 0; i < 5; i++)
+		*pc_u32_at(ip, 4 * i) = words[i];
+}
 
-		if (header + sizeof(struct pc_channel_data) > end)
+/* No flow label: it would have to be a flow's own. */
+static __always_inline void pc_rewrite_ip6(void *ip, const struct pc_plan *plan,
+					   const struct pc_way *way, struct pc_kept kept)
+{
+	const void *addrs = way->to->saddr;
+
+	*pc_u32_at(ip, 0) = bpf_htonl((__u32)PC_IP6_VERSION << 28 | (__u32)kept.tos << 20);
+	*pc_u32_at(ip, 4) = pc_stun_word(pc_plan_udp_len(plan), IPPROTO_UDP << 8 | (kept.ttl - 1));
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		*pc_u64_at(ip, 8 + 8 * i) = *pc_u64_at(addrs, 8 * i);
+}
+
+static __always_inline void pc_rewrite_ip(void *ip, const struct pc_plan *plan,
+					  const struct pc_way *way, struct pc_kept kept, bool in6,
+					  bool out6)
+{
+	if (out6)
+		pc_rewrite_ip6(ip, plan, way, kept);
+	else if (in6 || plan->anew)
+		pc_rewrite_ip4_anew(ip, plan, way, kept);
+	else
+		pc_rewrite_ip4(ip, plan, way, kept);
+}
+
+/* What is between the UDP header and the payload; adds it to the checksum. False: no room. */
+static __always_inline bool pc_rewrite_head(void *at, const void *end, const struct pc_plan *plan,
+					    const struct pc_way *way, __u32 *sum)
+{
+	union pc_word channel_len = { .half[0] = way->to->channel };
+
+	if (plan->head_out == PC_STUN_ATTR) {
+		if (pc_unlikely(at + PC_STUN_ATTR > end))
 			return false;
 		channel_len.half[1] = bpf_htons(plan->payload);
-		sum += channel_len.half[1];
-		*pc_u32_at(header, 0) = channel_len.word;
+		/* The number is in l4_diff. */
+		*sum += channel_len.half[1];
+		*pc_u32_at(at, 0) = channel_len.word;
+	} else if (plan->head_out == PC_STUN_INDICATION4) {
+		if (pc_unlikely(at + PC_STUN_INDICATION4 > end))
+			return false;
+		*sum += pc_stun_write_data(at, &plan->peer, plan->payload,
+					   way->down ? way->down->packets : 0, false);
+	} else if (plan->head_out) {
+		if (pc_unlikely(at + PC_STUN_INDICATION6 > end))
+			return false;
+		*sum += pc_stun_write_data(at, &plan->peer, plan->payload,
+					   way->down ? way->down->packets : 0, true);
 	}
-	old->half[0] = len;
-	old->half[1] = pc_csum_update_udp(old->half[1], sum);
-	*pc_u32_at(udp, 0) = *pc_u32_at(&plan->to->sport, 0);
-	*pc_u32_at(udp, 4) = old->word;
 	return true;
 }
 
-/* Cuts the frame to what is sent: no Ethernet padding, no padding of ChannelData. */
-static __always_inline bool pc_rewrite_trim(struct xdp_md *ctx, const struct pc_plan *plan)
+/* What lay behind the payload must not leak. */
+static __always_inline bool pc_rewrite_pad(void *udp, const void *end, const struct pc_plan *plan)
 {
-	__u32 have = ctx->data_end - ctx->data;
-	__u32 want = plan->l2_len + pc_plan_ip_len(plan);
+	__u32 off = sizeof(struct udphdr) + plan->head_out + plan->payload;
+	__u8 *at;
 
-	if (have == want)
-		return true;
-	return have > want && !bpf_xdp_adjust_tail(ctx, (int)(want - have));
+	pc_bound_offset(off);
+	at = udp + off;
+#pragma unroll
+	for (__u32 i = 0; i < 3; i++) {
+		if (i >= plan->pad_out)
+			break;
+		if (pc_unlikely((void *)(at + i + 1) > end))
+			return false;
+		at[i] = 0;
+	}
+	return true;
+}
+
+static __always_inline bool pc_rewrite_udp(void *udp, const void *end, const struct pc_plan *plan,
+					   const struct pc_way *way, struct pc_kept kept)
+{
+	union pc_word *old = &kept.udp_len_check;
+	__be16 len = bpf_htons(pc_plan_udp_len(plan));
+	/* The length counts twice: in the pseudo header and in the header itself. */
+	__u32 sum = plan->l4_sum + way->to->l4_diff + 2 * pc_csum_diff16(old->half[0], len);
+
+	if (pc_unlikely(!pc_rewrite_head(udp + sizeof(struct udphdr), end, plan, way, &sum)))
+		return false;
+	old->half[0] = len;
+	old->half[1] = pc_csum_update_udp(old->half[1], sum);
+	*pc_u32_at(udp, 0) = *pc_u32_at(&way->to->sport, 0);
+	*pc_u32_at(udp, 4) = old->word;
+	return !plan->pad_out || pc_rewrite_pad(udp, end, plan);
 }
 
 /*
- * PC_REASON_TX when the packet is ready to be sent, by whatever way; PASS_HEADROOM when nothing was
+ * Makes the frame as long as what is sent, at both ends: no Ethernet padding, no padding of
+ * ChannelData. What may fail comes first and is taken back; cutting cannot be, and comes last.
+ */
+static __always_inline enum pc_reason pc_rewrite_room(struct xdp_md *ctx, const struct pc_pkt *pkt,
+						      const struct pc_plan *plan,
+						      const struct pc_way *way, bool in6, bool out6)
+{
+	__u32 front_in = pkt->l2_len + pc_ip_header(in6) + plan->head_in;
+	__u32 front_out = way->l2_len + pc_ip_header(out6) + plan->head_out;
+	__u32 want = front_in + sizeof(struct udphdr) + plan->payload + plan->pad_out;
+	int grow = (int)want - (int)pc_pkt_len(pkt);
+
+	if (pc_unlikely(grow > 0 && bpf_xdp_adjust_tail(ctx, grow)))
+		return PC_REASON_PASS_TAILROOM;
+	if (front_in != front_out && bpf_xdp_adjust_head(ctx, (int)front_in - (int)front_out)) {
+		if (pc_unlikely(grow > 0 && bpf_xdp_adjust_tail(ctx, -grow)))
+			return PC_REASON_DROP_INTERNAL;
+		return PC_REASON_PASS_HEADROOM;
+	}
+	if (pc_unlikely(grow < 0 && bpf_xdp_adjust_tail(ctx, grow)))
+		return PC_REASON_DROP_INTERNAL;
+	return PC_REASON_TX;
+}
+
+/*
+ * PC_REASON_TX when the packet is ready to be sent, by whatever way; PASS_* when nothing was
  * touched; DROP_INTERNAL when it can go neither back nor on.
  */
 static __always_inline enum pc_reason pc_rewrite(struct xdp_md *ctx, const struct pc_pkt *pkt,
-						 const struct pc_plan *plan)
+						 const struct pc_plan *plan,
+						 const struct pc_way *way, bool in6, bool out6)
 {
-	__u32 l2_in = (void *)pkt->ip - pkt->data;
-	int grow = (int)(plan->l2_len + plan->header_out) - (int)(l2_in + plan->header_in);
-	__u32 l2_len = plan->l2_len;
+	__u32 l2_len = way->l2_len;
+	enum pc_reason reason;
 	struct pc_kept kept;
-	struct iphdr *ip;
-	struct udphdr *udp;
-	void *data, *end;
+	void *data, *end, *ip, *udp;
 
-	pc_rewrite_keep(pkt, &kept);
-	if (grow && bpf_xdp_adjust_head(ctx, -grow))
-		return PC_REASON_PASS_HEADROOM;
-	if (!pc_rewrite_trim(ctx, plan))
-		return PC_REASON_DROP_INTERNAL;
+	pc_rewrite_keep(pkt, &kept, in6);
+	reason = pc_rewrite_room(ctx, pkt, plan, way, in6, out6);
+	if (pc_unlikely(reason != PC_REASON_TX))
+		return reason;
 	data = (void *)(long)ctx->data;
 	end = (void *)(long)ctx->data_end;
 	/* Admission allows 14, 18 and 22; the compiler forgets what it knew, the verifier asks. */
 	asm volatile("%0 &= 31" : "+r"(l2_len));
 	ip = data + l2_len;
-	udp = (void *)(ip + 1);
-	if ((void *)(udp + 1) > end || data + PC_L2_MAX > end)
+	udp = ip + pc_ip_header(out6);
+	if (pc_unlikely(udp + sizeof(struct udphdr) > end || data + PC_L2_MAX > end))
 		return PC_REASON_DROP_INTERNAL;
-	pc_rewrite_link(data, plan->nh, l2_len);
-	pc_rewrite_ip(ip, plan, kept);
-	return pc_rewrite_udp(udp, end, plan, kept) ? PC_REASON_TX : PC_REASON_DROP_INTERNAL;
+	pc_rewrite_link(data, way->nh, l2_len);
+	pc_rewrite_ip(ip, plan, way, kept, in6, out6);
+	return pc_rewrite_udp(udp, end, plan, way, kept) ? PC_REASON_TX : PC_REASON_DROP_INTERNAL;
 }
 
 #endif

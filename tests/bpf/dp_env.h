@@ -49,7 +49,7 @@
 #define ENV_QUIET_MS 150  /* for what must not */
 
 struct env {
-	char object[512]; /* of the variant that drops everything */
+	char object[64];  /* of the variant that drops everything */
 	uint32_t inside;  /* veth interface that gets programs */
 	uint32_t outside; /* its other end */
 };
@@ -86,11 +86,13 @@ static inline bool env_enter(void)
 {
 	const char *dir = getenv("PC_BPF_DIR");
 	char relative[300];
+	int fd; /* stays open */
 
 	snprintf(relative, sizeof(relative), "%s/" ENV_DROPALL, dir ? dir : "build/bpf");
 	/* The library is given a path that holds under the new /mnt too. */
-	if (!realpath(relative, env.object))
-		env.object[0] = 0;
+	fd = open(relative, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		snprintf(env.object, sizeof(env.object), "/proc/self/fd/%d", fd);
 	if (unshare(CLONE_NEWNET | CLONE_NEWNS) ||
 	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
 	    mount("tmpfs", ENV_ROOT, "tmpfs", 0, "mode=0755")) {
@@ -117,6 +119,26 @@ static inline int env_clean(void **state)
 	if (if_nametoindex("pc-e-in"))
 		env_ip("link", "del", "pc-e-in");
 	return 0;
+}
+
+static inline struct pc_addr env_addr(uint8_t last, uint16_t port)
+{
+	return (struct pc_addr){ .ip = pc_ip4(198, 51, 100, last), .port = port };
+}
+
+static inline struct pc_dp_flow env_flow(uint16_t client_port)
+{
+	return (struct pc_dp_flow){
+		.slot = 5,
+		.channel = 0x4001,
+		.client = env_addr(1, client_port),
+		.server = env_addr(2, ENV_PORT),
+		.relayed = env_addr(2, 50001),
+		.peer = env_addr(3, client_port),
+		.expires_ns = 12345678,
+		.nexthop_client = 7,
+		.nexthop_peer = 8,
+	};
 }
 
 static inline struct pc_dp_config env_config(void)

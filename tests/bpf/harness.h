@@ -31,8 +31,9 @@
 #define RIG_OTHER	 2 /* any interface that is not the one packets come in on */
 #define RIG_TXPORT	 3
 #define RIG_SESSIONS	 16
-#define RIG_FLOWS	 128
-#define RIG_NEXTHOPS	 16
+#define RIG_FLOWS	 512
+#define RIG_PORTS	 64
+#define RIG_NEXTHOPS	 32
 #define RIG_MTU		 1500
 #define RIG_NO_REASON	 (-1)
 #define NSEC		 1000000000ull
@@ -48,18 +49,34 @@ struct rig_rodata {
 	uint16_t service_ports[PC_MAX_SERVICE_PORTS];
 	uint16_t relay_low;
 	uint16_t relay_high;
+	uint32_t service_addrs[PC_MAX_SERVICE_ADDRS][4];
 };
 
+/* Entries of both families; which is used, the family says. */
 struct rig_flow {
-	struct pc_flow4_key key;
-	struct pc_flow4 value;
+	bool six;
+	union {
+		struct pc_flow4_key v4;
+		struct pc_flow6_key v6;
+	} key;
+	struct pc_flow value;
+};
+
+struct rig_perm {
+	bool six;
+	union {
+		struct pc_perm4_key v4;
+		struct pc_perm6_key v6;
+	} key;
+	struct pc_perm value;
 };
 
 struct rig {
 	struct bpf_object *obj;
 	struct bpf_program *prog;
 	int prog_fd;
-	int ctl_fd, flow_fd, count_fd, reason_fd, nexthop_fd, txport_fd;
+	int ctl_fd, count_fd, reason_fd, nexthop_fd, txport_fd, port_fd, limit_fd;
+	int flow_fd[2], perm_fd[2]; /* IPv4, IPv6 */
 	int cpus;
 	char log[65536];
 	struct rig_rodata rodata;
@@ -67,6 +84,10 @@ struct rig {
 	struct pc_ctl ctl;
 	struct rig_flow flows[RIG_FLOWS];
 	unsigned int n_flows;
+	struct rig_perm perms[RIG_FLOWS];
+	unsigned int n_perms;
+	struct pc_port_key ports[RIG_PORTS];
+	unsigned int n_ports;
 	struct pc_nexthop_slot nexthops[RIG_NEXTHOPS];
 };
 
@@ -104,11 +125,11 @@ static inline void rig_prepare(struct rig *rig)
 	{
 		const char *name = bpf_map__name(map);
 
-		if (strstr(name, ".rodata"))
+		if (strrchr(name, '.') && !strcmp(strrchr(name, '.'), ".rodata"))
 			assert_int_equal(bpf_map__set_initial_value(map, &rig->rodata,
 								    sizeof(rig->rodata)),
 					 0);
-		else if (!strcmp(name, PC_MAP_FLOW4))
+		else if (strstr(name, "_flow") || strstr(name, "_perm"))
 			bpf_map__set_max_entries(map, RIG_FLOWS);
 		else if (!strcmp(name, PC_MAP_COUNT))
 			bpf_map__set_max_entries(map, RIG_SESSIONS);
@@ -120,16 +141,21 @@ static inline void rig_prepare(struct rig *rig)
 	bpf_program__set_log_buf(rig->prog, rig->log, sizeof(rig->log));
 }
 
-static inline struct rig *rig_new(const char *object)
+static inline struct rig_rodata rig_constants(void)
 {
-	struct rig *rig = calloc(1, sizeof(*rig));
-
-	assert_non_null(rig);
-	rig->rodata = (struct rig_rodata){
+	return (struct rig_rodata){
 		.service_ports = { RIG_SERVICE_PORT, RIG_SECOND_PORT },
 		.relay_low = RIG_RELAY_LOW,
 		.relay_high = RIG_RELAY_HIGH,
 	};
+}
+
+static inline struct rig *rig_new_with(const char *object, struct rig_rodata rodata)
+{
+	struct rig *rig = calloc(1, sizeof(*rig));
+
+	assert_non_null(rig);
+	rig->rodata = rodata;
 	rig->obj = bpf_object__open_file(rig_object(object), NULL);
 	if (!rig->obj)
 		fail_msg("%s: %s", rig_object(object), strerror(errno));
@@ -138,7 +164,12 @@ static inline struct rig *rig_new(const char *object)
 		fail_msg("%s does not load: %s", object, rig->log);
 	rig->prog_fd = bpf_program__fd(rig->prog);
 	rig->ctl_fd = rig_map(rig, PC_MAP_CTL);
-	rig->flow_fd = rig_map(rig, PC_MAP_FLOW4);
+	rig->flow_fd[0] = rig_map(rig, PC_MAP_FLOW4);
+	rig->flow_fd[1] = rig_map(rig, PC_MAP_FLOW6);
+	rig->perm_fd[0] = rig_map(rig, PC_MAP_PERM4);
+	rig->perm_fd[1] = rig_map(rig, PC_MAP_PERM6);
+	rig->port_fd = rig_map(rig, PC_MAP_PORT);
+	rig->limit_fd = rig_map(rig, PC_MAP_LIMIT);
 	rig->count_fd = rig_map(rig, PC_MAP_COUNT);
 	rig->reason_fd = rig_map(rig, PC_MAP_REASON);
 	rig->nexthop_fd = rig_map(rig, PC_MAP_NEXTHOP);
@@ -146,6 +177,11 @@ static inline struct rig *rig_new(const char *object)
 	rig->cpus = libbpf_num_possible_cpus();
 	assert_true(rig->cpus > 0);
 	return rig;
+}
+
+static inline struct rig *rig_new(const char *object)
+{
+	return rig_new_with(object, rig_constants());
 }
 
 static inline void rig_free(struct rig *rig)
@@ -165,8 +201,8 @@ static inline void rig_set_ctl(struct rig *rig, struct pc_ctl ctl)
 }
 
 /* Writes the copy that is not active and switches, as the daemon does. */
-static inline void rig_set_nexthop(struct rig *rig, uint32_t index, uint32_t ifindex, uint16_t mtu,
-				   unsigned int vlans)
+static inline void rig_set_nexthop6(struct rig *rig, uint32_t index, uint32_t ifindex, uint16_t mtu,
+				    unsigned int vlans, bool six)
 {
 	struct pc_nexthop_slot *slot = &rig->nexthops[index];
 	struct pc_nexthop *nh = &slot->copy[!slot->active];
@@ -175,9 +211,15 @@ static inline void rig_set_nexthop(struct rig *rig, uint32_t index, uint32_t ifi
 	nh->ifindex = ifindex;
 	nh->txport = RIG_TXPORT;
 	nh->mtu = mtu;
-	nh->l2_len = (uint16_t)frame_link(nh->l2, FRAME_OUT_SEED + index, vlans);
+	nh->l2_len = (uint16_t)frame_link6(nh->l2, FRAME_OUT_SEED + index, vlans, six);
 	slot->active = !slot->active;
 	assert_int_equal(bpf_map_update_elem(rig->nexthop_fd, &index, slot, BPF_ANY), 0);
+}
+
+static inline void rig_set_nexthop(struct rig *rig, uint32_t index, uint32_t ifindex, uint16_t mtu,
+				   unsigned int vlans)
+{
+	rig_set_nexthop6(rig, index, ifindex, mtu, vlans, false);
 }
 
 static inline void rig_set_txport(struct rig *rig, uint32_t ifindex)
@@ -191,7 +233,25 @@ static inline void rig_add_flow(struct rig *rig, const struct rig_flow *flow)
 {
 	assert_true(rig->n_flows < RIG_FLOWS);
 	rig->flows[rig->n_flows++] = *flow;
-	assert_int_equal(bpf_map_update_elem(rig->flow_fd, &flow->key, &flow->value, BPF_ANY), 0);
+	assert_int_equal(
+		bpf_map_update_elem(rig->flow_fd[flow->six], &flow->key, &flow->value, BPF_ANY), 0);
+}
+
+static inline void rig_add_perm(struct rig *rig, const struct rig_perm *perm)
+{
+	assert_true(rig->n_perms < RIG_FLOWS);
+	rig->perms[rig->n_perms++] = *perm;
+	assert_int_equal(
+		bpf_map_update_elem(rig->perm_fd[perm->six], &perm->key, &perm->value, BPF_ANY), 0);
+}
+
+static inline void rig_add_port(struct rig *rig, const struct pc_port_key *key)
+{
+	uint32_t value = 0;
+
+	assert_true(rig->n_ports < RIG_PORTS);
+	rig->ports[rig->n_ports++] = *key;
+	assert_int_equal(bpf_map_update_elem(rig->port_fd, key, &value, BPF_ANY), 0);
 }
 
 /* --- what it counted --- */

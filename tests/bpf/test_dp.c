@@ -4,26 +4,6 @@
 
 #include "dp_env.h"
 
-static struct pc_addr addr(uint8_t last, uint16_t port)
-{
-	return (struct pc_addr){ .ip = pc_ip4(198, 51, 100, last), .port = port };
-}
-
-static struct pc_dp_flow make_flow(uint16_t client_port)
-{
-	return (struct pc_dp_flow){
-		.slot = 5,
-		.channel = 0x4001,
-		.client = addr(1, client_port),
-		.server = addr(2, ENV_PORT),
-		.relayed = addr(2, 50001),
-		.peer = addr(3, client_port),
-		.expires_ns = 12345678,
-		.nexthop_client = 7,
-		.nexthop_peer = 8,
-	};
-}
-
 /* What the program would have counted, as values of every CPU. */
 static void count_in_kernel(uint32_t slot, uint64_t value)
 {
@@ -63,7 +43,12 @@ static void test_fresh(void **state)
 	assert_int_equal(pc_dp_max_sessions(dp), ENV_SESSIONS);
 	assert_int_equal(pc_dp_flow_usage(dp, &used, &size), 0);
 	assert_int_equal(used, 0);
-	assert_int_equal(size, 4 * ENV_SESSIONS);
+	assert_int_equal(size, 8 * ENV_SESSIONS);
+	assert_int_equal(pc_dp_perm_usage(dp, &used, &size), 0);
+	assert_int_equal(used, 0);
+	assert_int_equal(size, 16 * ENV_SESSIONS);
+	assert_int_equal(status.layout, PC_ABI_VERSION);
+	assert_true(status.memory > 4 * ENV_SESSIONS * sizeof(struct pc_flow));
 	assert_int_equal(pc_dp_count_kernel(dp, 0, ENV_SESSIONS, counts), 0);
 	assert_int_equal(counts[ENV_SESSIONS - 1].up.packets, 0);
 	assert_int_equal(pc_dp_reasons_kernel(dp, reasons), 0);
@@ -75,7 +60,7 @@ static void test_fresh(void **state)
 
 static void test_adopt(void **state)
 {
-	struct pc_dp_flow flow = make_flow(1000);
+	struct pc_dp_flow flow = env_flow(1000);
 	struct pc_dp *dp = env_open();
 	struct pc_dp_status first, again;
 	struct pc_count count;
@@ -126,7 +111,7 @@ static uint32_t verdict(uint16_t port)
 static void test_replace(void **state)
 {
 	struct pc_dp_config config = env_config();
-	struct pc_dp_flow flow = make_flow(1000);
+	struct pc_dp_flow flow = env_flow(1000);
 	struct pc_dp *dp = env_open();
 	struct pc_dp_status status;
 	struct pc_count count;
@@ -171,10 +156,28 @@ static void test_replace(void **state)
 	pc_dp_close(dp);
 }
 
+/* A host that routes: only packets for its own addresses are pcd's. */
+static void test_service_addrs(void **state)
+{
+	struct pc_dp_config config = env_config();
+	struct pc_dp *dp;
+
+	config.service_addrs[0] = pc_ip4(9, 9, 9, 9);
+	dp = env_open_with(&config);
+	pc_dp_heartbeat(dp, 1);
+	assert_int_equal(verdict(ENV_PORT), XDP_PASS);
+	pc_dp_close(dp);
+	config.service_addrs[1] = pc_ip4(2, 0, 0, 0); /* that of the packet */
+	dp = env_open_with(&config);
+	pc_dp_heartbeat(dp, 1);
+	assert_int_equal(verdict(ENV_PORT), XDP_DROP);
+	pc_dp_close(dp);
+}
+
 static void expect_refused(const struct pc_dp_config *config, int err, const char *words)
 {
 	struct pc_dp_status status;
-	struct pc_dp_flow flow = make_flow(1);
+	struct pc_dp_flow flow = env_flow(1);
 	struct pc_dp_link link;
 	struct pc_count count;
 	struct pc_dp *dp;
@@ -225,11 +228,11 @@ static void test_other_layout(void **state)
 	assert_int_equal(bpf_map_lookup_elem(fd, &zero, &meta), 0);
 	meta.abi_version = 9;
 	assert_int_equal(bpf_map_update_elem(fd, &zero, &meta, BPF_ANY), 0);
-	expect_refused(&config, PC_ERR_VERSION, "layout 9, this build has 1: run 'pcctl shutdown'");
+	expect_refused(&config, PC_ERR_VERSION, "layout 9, this build has 2: run 'pcctl shutdown'");
 
 	/* A layout that carries another version in its names. */
-	assert_int_equal(rename(ENV_BPFFS "/pc1_meta", ENV_BPFFS "/pc2_meta"), 0);
-	expect_refused(&config, PC_ERR_VERSION, "layout 2, this build has 1: run 'pcctl shutdown'");
+	assert_int_equal(rename(ENV_BPFFS "/" PC_MAP_META, ENV_BPFFS "/pc3_meta"), 0);
+	expect_refused(&config, PC_ERR_VERSION, "layout 3, this build has 2: run 'pcctl shutdown'");
 	assert_int_not_equal(env_prog_on(env.inside), 0);
 	assert_int_equal(pc_dp_teardown(ENV_BPFFS, false), 1);
 	assert_int_equal(env_prog_on(env.inside), 0);
@@ -242,15 +245,15 @@ static void test_interrupted_start(void **state)
 	struct pc_dp_status status;
 
 	pc_dp_close(dp);
-	assert_int_equal(unlink(ENV_BPFFS "/pc1_meta"), 0);
-	assert_int_equal(unlink(ENV_BPFFS "/pc1_count"), 0);
+	assert_int_equal(unlink(ENV_BPFFS "/" PC_MAP_META), 0);
+	assert_int_equal(unlink(ENV_BPFFS "/" PC_MAP_COUNT), 0);
 	dp = env_open();
 	pc_dp_get_status(dp, &status);
 	assert_false(status.adopted);
 	pc_dp_close(dp);
 
 	/* The pin of the program lost, the rest there: loaded again over the old maps. */
-	assert_int_equal(unlink(ENV_BPFFS "/pc1_relay"), 0);
+	assert_int_equal(unlink(ENV_BPFFS "/" PC_PROG_RELAY), 0);
 	dp = env_open();
 	pc_dp_get_status(dp, &status);
 	assert_true(status.adopted);
@@ -317,133 +320,23 @@ static void test_no_rights(void **state)
 	env_in_killed_child(no_rights);
 }
 
-static void test_flow_entries(void **state)
+static void test_limits(void **state)
 {
-	struct pc_dp_flow flow = make_flow(1000);
 	struct pc_dp *dp = env_open();
-	_cleanup_close_ int fd = env_pin(PC_MAP_FLOW4);
-	struct pc_flow4_key up_key = {
-		.saddr = htonl(0xc6336401),
-		.daddr = htonl(0xc6336402),
-		.sport = htons(1000),
-		.dport = htons(ENV_PORT),
-		.channel = htons(0x4001),
-	};
-	struct pc_flow4_key down_key = {
-		.saddr = htonl(0xc6336403),
-		.daddr = htonl(0xc6336402),
-		.sport = htons(1000),
-		.dport = htons(50001),
-	};
-	struct pc_flow4 up, down;
-	uint32_t used, size;
 
-	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
-	assert_int_equal(bpf_map_lookup_elem(fd, &up_key, &up), 0);
-	assert_int_equal(bpf_map_lookup_elem(fd, &down_key, &down), 0);
-	assert_int_equal(up.saddr, htonl(0xc6336402));
-	assert_int_equal(up.daddr, htonl(0xc6336403));
-	assert_int_equal(up.sport, htons(50001));
-	assert_int_equal(up.dport, htons(1000));
-	assert_int_equal(up.channel, 0);
-	assert_int_equal(up.flags, PC_FLOW_UP);
-	assert_int_equal(up.nexthop, 8);
-	assert_int_equal(up.slot, 5);
-	assert_int_equal(up.expires_ns, 12345678);
-	assert_int_equal(down.saddr, htonl(0xc6336402));
-	assert_int_equal(down.daddr, htonl(0xc6336401));
-	assert_int_equal(down.sport, htons(ENV_PORT));
-	assert_int_equal(down.dport, htons(1000));
-	assert_int_equal(down.channel, htons(0x4001));
-	assert_int_equal(down.flags, 0);
-	assert_int_equal(down.nexthop, 7);
-
-	/* Replaced whole, not added. */
-	flow.expires_ns++;
-	flow.hairpin = true;
-	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
-	assert_int_equal(bpf_map_lookup_elem(fd, &up_key, &up), 0);
-	assert_int_equal(up.flags, PC_FLOW_UP | PC_FLOW_HAIRPIN);
-	assert_int_equal(bpf_map_lookup_elem(fd, &down_key, &down), 0);
-	assert_int_equal(down.flags, PC_FLOW_HAIRPIN);
-	assert_int_equal(up.expires_ns, 12345679);
-	assert_int_equal(pc_dp_flow_usage(dp, &used, &size), 0);
-	assert_int_equal(used, 2);
-
-	assert_int_equal(pc_dp_flow_del(dp, &flow), 0);
-	assert_int_equal(pc_dp_flow_del(dp, &flow), 0);
-	assert_int_equal(bpf_map_lookup_elem(fd, &up_key, &up), -ENOENT);
-	assert_int_equal(bpf_map_lookup_elem(fd, &down_key, &down), -ENOENT);
-	assert_int_equal(pc_dp_flow_usage(dp, &used, &size), 0);
-	assert_int_equal(used, 0);
-
-	flow.slot = ENV_SESSIONS;
-	assert_int_equal(pc_dp_flow_set(dp, &flow), PC_ERR_RANGE);
-	flow.slot = 0;
-	flow.peer.ip.family = 6;
-	assert_int_equal(pc_dp_flow_set(dp, &flow), PC_ERR_UNSUPPORTED);
-	pc_dp_close(dp);
-}
-
-static void test_flow_full(void **state)
-{
-	struct pc_dp_config config = env_config();
-	struct pc_dp_flow flow, extra = make_flow(9999);
-	uint32_t used, size;
-	struct pc_dp *dp;
-	_cleanup_close_ int fd = -1;
-	/* One entry of somebody else leaves room for half a binding at the end. */
-	struct pc_flow4_key key = { .sport = 1 };
-	struct pc_flow4 value = { 0 };
-
-	config.max_sessions = 16;
-	dp = env_open_with(&config);
-	pc_dp_close(dp);
-	fd = env_pin(PC_MAP_FLOW4);
-	assert_int_equal(bpf_map_update_elem(fd, &key, &value, BPF_ANY), 0);
-	dp = env_open_with(&config);
-	for (uint16_t port = 1; port <= 31; port++) {
-		flow = make_flow(port);
-		assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
-	}
-	assert_int_equal(pc_dp_flow_set(dp, &extra), PC_ERR_FULL);
-	assert_int_equal(pc_dp_flow_usage(dp, &used, &size), 0);
-	assert_int_equal(size, 64);
-	assert_int_equal(used, 63);
-	/* What is there can still be changed. */
-	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
-	assert_int_equal(pc_dp_flow_del(dp, &flow), 0);
-	assert_int_equal(pc_dp_flow_set(dp, &extra), 0);
-	pc_dp_close(dp);
-}
-
-static bool keep_even(void *arg, const struct pc_flow4_key *key, const struct pc_flow4 *flow)
-{
-	(*(int *)arg)++;
-	return flow->slot % 2 == 0;
-}
-
-static void test_sweep(void **state)
-{
-	struct pc_dp_config config = env_config();
-	struct pc_dp_flow flow;
-	uint32_t used, size;
-	struct pc_dp *dp;
-	int seen = 0;
-
-	config.max_sessions = 4096;
-	dp = env_open_with(&config);
-	for (uint16_t i = 0; i < 4000; i++) {
-		flow = make_flow((uint16_t)(i + 1));
-		flow.slot = i;
-		assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
-	}
-	assert_int_equal(pc_dp_flow_sweep(dp, keep_even, &seen), 4000);
-	assert_int_equal(seen, 8000);
-	assert_int_equal(pc_dp_flow_usage(dp, &used, &size), 0);
-	assert_int_equal(used, 4000);
-	assert_int_equal(pc_dp_flow_sweep(dp, keep_even, &seen), 0);
-	assert_int_equal(seen, 12000);
+	assert_int_equal(env_ctl().limit_host_interval_ns, 0);
+	pc_dp_limits_set(dp, &(struct pc_dp_limits){ 200, 400, 2000, 6000 });
+	assert_int_equal(env_ctl().limit_host_interval_ns, 5000000);
+	assert_int_equal(env_ctl().limit_host_burst_ns, 2000000000);
+	assert_int_equal(env_ctl().limit_net_interval_ns, 500000);
+	assert_int_equal(env_ctl().limit_net_burst_ns, 3000000000u);
+	/* Off; and as much as fits. */
+	pc_dp_limits_set(dp, &(struct pc_dp_limits){ 0, 400, 1, 100 });
+	assert_int_equal(env_ctl().limit_host_interval_ns, 0);
+	assert_int_equal(env_ctl().limit_net_interval_ns, 1000000000);
+	assert_int_equal(env_ctl().limit_net_burst_ns, UINT32_MAX);
+	pc_dp_limits_set(dp, &(struct pc_dp_limits){ UINT32_MAX, 1, 0, 0 });
+	assert_int_equal(env_ctl().limit_host_interval_ns, 1);
 	pc_dp_close(dp);
 }
 
@@ -536,7 +429,14 @@ static void test_nexthop(void **state)
 	assert_int_equal(got.mtu, 1400);
 	assert_int_equal(got.l2_len, 22);
 	assert_memory_equal(got.l2, l2, sizeof(l2));
+	nh.family = 6;
+	assert_int_equal(pc_dp_nexthop_set(dp, 3, &nh), 0);
+	got = read_nexthop(3);
+	assert_int_equal(got.l2[20] << 8 | got.l2[21], 0x86dd);
 	nh.n_vlans = 0;
+	assert_int_equal(pc_dp_nexthop_set(dp, 3, &nh), 0);
+	got = read_nexthop(3);
+	assert_int_equal(got.l2[12] << 8 | got.l2[13], 0x86dd);
 	for (int i = 0; i < 5; i++) {
 		nh.mtu = (uint16_t)(1000 + i);
 		assert_int_equal(pc_dp_nexthop_set(dp, PC_MAX_NEXTHOPS - 1, &nh), 0);
@@ -594,7 +494,7 @@ static void test_txports(void **state)
 
 static void test_readonly(void **state)
 {
-	struct pc_dp_flow flow = make_flow(1);
+	struct pc_dp_flow flow = env_flow(1);
 	struct pc_dp_status status;
 	struct pc_dp *dp, *view;
 	struct pc_count count;
@@ -634,6 +534,68 @@ static void test_readonly(void **state)
 	assert_int_not_equal(env_prog_on(env.inside), 0);
 }
 
+/* Maps as the first layout had them, as far as they are of use to its successor. */
+static void make_old_layout(uint32_t sessions)
+{
+	struct pc_meta meta = {
+		.magic = PC_ABI_MAGIC,
+		.abi_version = 1,
+		.max_sessions = sessions,
+		.created_ns = 4242,
+	};
+	int cpus = libbpf_num_possible_cpus();
+	_cleanup_free_ struct pc_count *counts = calloc((size_t)cpus, sizeof(*counts));
+	_cleanup_close_ int meta_fd =
+		bpf_map_create(BPF_MAP_TYPE_ARRAY, "pc1_meta", 4, sizeof(meta), 1, NULL);
+	_cleanup_close_ int count_fd = bpf_map_create(BPF_MAP_TYPE_PERCPU_ARRAY, "pc1_count", 4,
+						      sizeof(struct pc_count), sessions, NULL);
+	_cleanup_close_ int reason_fd = bpf_map_create(BPF_MAP_TYPE_PERCPU_ARRAY, "pc1_reason", 4,
+						       8, PC_REASON_SLOTS, NULL);
+	uint32_t zero = 0, slot = 3;
+
+	assert_true(counts && meta_fd >= 0 && count_fd >= 0 && reason_fd >= 0);
+	counts[0].up.packets = 41;
+	counts[cpus - 1].up.packets++;
+	assert_int_equal(bpf_map_update_elem(meta_fd, &zero, &meta, BPF_ANY), 0);
+	assert_int_equal(bpf_map_update_elem(count_fd, &slot, counts, BPF_ANY), 0);
+	assert_int_equal(bpf_obj_pin(meta_fd, ENV_BPFFS "/pc1_meta"), 0);
+	assert_int_equal(bpf_obj_pin(count_fd, ENV_BPFFS "/pc1_count"), 0);
+	assert_int_equal(bpf_obj_pin(reason_fd, ENV_BPFFS "/pc1_reason"), 0);
+}
+
+/* The counters of an older layout can be read, nothing else of it, and it is left alone. */
+static void test_old_layout(void **state)
+{
+	struct pc_dp_config config = env_config();
+	struct pc_dp_status status;
+	struct pc_count count;
+	struct pc_dp *view;
+	uint32_t used, size;
+
+	pc_dp_close(env_open());
+	assert_int_equal(pc_dp_teardown(ENV_BPFFS, false), 0);
+	assert_int_equal(mkdir(ENV_BPFFS, 0700), 0);
+	make_old_layout(32);
+	expect_refused(&config, PC_ERR_VERSION, "layout 1, this build has 2");
+	assert_int_equal(pc_dp_open_readonly(ENV_BPFFS, ENV_STATE, &view), 0);
+	pc_dp_get_status(view, &status);
+	assert_true(status.kernel && status.layout == 1 && status.generation == 4242);
+	assert_int_equal(pc_dp_max_sessions(view), 32);
+	assert_int_equal(pc_dp_count_kernel(view, 3, 1, &count), 0);
+	assert_int_equal(count.up.packets, 42);
+	assert_int_equal(pc_dp_flow_usage(view, &used, &size), PC_ERR_STATE);
+	assert_int_equal(pc_dp_links(view, NULL, 0), 0);
+	pc_dp_close(view);
+	/* Of one that cannot be read, nothing. */
+	assert_int_equal(unlink(ENV_BPFFS "/pc1_count"), 0);
+	assert_int_equal(pc_dp_open_readonly(ENV_BPFFS, ENV_STATE, &view), 0);
+	pc_dp_get_status(view, &status);
+	assert_false(status.kernel);
+	pc_dp_close(view);
+	assert_int_equal(pc_dp_teardown(ENV_BPFFS, false), 0);
+	assert_int_equal(access(ENV_BPFFS, F_OK), -1);
+}
+
 static void test_without_kernel(void **state)
 {
 	struct pc_dp_config config = env_config();
@@ -643,17 +605,30 @@ static void test_without_kernel(void **state)
 	expect_refused(&config, 0, "");
 }
 
-static void test_million(void **state)
+static void print_load(uint32_t sessions)
 {
 	struct pc_dp_config config = env_config();
+	uint64_t start = pc_clock_monotonic();
+	struct pc_dp_status status;
 	struct pc_count count;
 	struct pc_dp *dp;
 
-	config.max_sessions = 1000000;
+	config.max_sessions = sessions;
 	dp = env_open_with(&config);
-	assert_int_equal(pc_dp_count_kernel(dp, 999999, 1, &count), 0);
-	pc_dp_count_user(dp)[999999].up.packets = 1;
+	pc_dp_get_status(dp, &status);
+	print_message("# %u sessions: %llu MiB of maps, loaded in %llu ms\n", sessions,
+		      (unsigned long long)(status.memory >> 20),
+		      (unsigned long long)((pc_clock_monotonic() - start) / PC_NS_PER_MS));
+	assert_int_equal(pc_dp_count_kernel(dp, sessions - 1, 1, &count), 0);
+	pc_dp_count_user(dp)[sessions - 1].up.packets = 1;
 	pc_dp_close(dp);
+	pc_dp_teardown(ENV_BPFFS, false);
+}
+
+static void test_million(void **state)
+{
+	print_load(65536);
+	print_load(1000000);
 }
 
 #define T(fn) cmocka_unit_test_setup_teardown(fn, env_fresh, env_clean)
@@ -661,12 +636,24 @@ static void test_million(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_fresh),	    T(test_adopt),	    T(test_replace),
-		T(test_other_size), T(test_other_layout),   T(test_interrupted_start),
-		T(test_bad_object), T(test_no_rights),	    T(test_flow_entries),
-		T(test_flow_full),  T(test_sweep),	    T(test_counts),
-		T(test_reasons),    T(test_nexthop),	    T(test_txports),
-		T(test_readonly),   T(test_without_kernel), T(test_million),
+		T(test_fresh),
+		T(test_adopt),
+		T(test_replace),
+		T(test_service_addrs),
+		T(test_other_size),
+		T(test_other_layout),
+		T(test_interrupted_start),
+		T(test_bad_object),
+		T(test_no_rights),
+		T(test_limits),
+		T(test_old_layout),
+		T(test_counts),
+		T(test_reasons),
+		T(test_nexthop),
+		T(test_txports),
+		T(test_readonly),
+		T(test_without_kernel),
+		T(test_million),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

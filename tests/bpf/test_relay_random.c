@@ -6,7 +6,7 @@
  */
 #include "model.h"
 
-#define DEFAULT_PACKETS 60000
+#define DEFAULT_PACKETS 100000
 
 static uint64_t seed;
 
@@ -26,73 +26,108 @@ static uint64_t env_number(const char *name, uint64_t otherwise)
 	return text ? strtoull(text, NULL, 10) : otherwise;
 }
 
-#define N_TUPLES 6
-static const uint16_t channels[N_TUPLES] = { 0x4000, 0x4001, 0x5abc, 0x60ff, 0x7ffe, 0x7fff };
+#define N_TUPLES 8
+static const uint16_t channels[N_TUPLES] = { 0x4000, 0x4001, 0x5abc, 0x60ff,
+					     0x7ffe, 0x7fff, 0x6123, 0x4dcd };
 
+/* Sessions in every mix of families. */
 static struct endpoint client_of(unsigned int i)
 {
-	return (struct endpoint){ 0xc0000200 + 17 * i, (uint16_t)(40000 + 259 * i) };
+	return (struct endpoint){ 0xc0000200 + 17 * i, (uint16_t)(40000 + 259 * i), i & 1 };
 }
 
 static struct endpoint peer_of(unsigned int i)
 {
-	return (struct endpoint){ 0xcb007100 + 13 * i, (uint16_t)(7000 + 515 * i) };
+	return (struct endpoint){ 0xcb007100 + 13 * i, (uint16_t)(7000 + 515 * i), i & 2 };
 }
 
-static struct endpoint relayed_of(unsigned int i)
+/* Every session has a relayed address of both families. */
+static struct endpoint relayed_of(unsigned int i, bool six)
 {
-	return (struct endpoint){ 0xc6336401, (uint16_t)(RIG_RELAY_LOW + 3 * i) };
+	return (struct endpoint){ 0xc6336401, (uint16_t)(RIG_RELAY_LOW + 3 * i), six };
+}
+
+static struct endpoint server_of(unsigned int i)
+{
+	return scene_family(scene_server, client_of(i).six);
+}
+
+static uint16_t hairpin_channel(unsigned int to, bool six)
+{
+	return channels[to] ^ (six ? 0x0200 : 0x0100);
+}
+
+static uint32_t to_peer(unsigned int i)
+{
+	return 1 + i;
+}
+
+static uint32_t to_client(unsigned int i)
+{
+	return 1 + N_TUPLES + i;
 }
 
 static void add_pair(struct rig *rig, unsigned int i, uint64_t expires_ns)
 {
+	struct endpoint relayed = relayed_of(i, peer_of(i).six);
 	struct scene_flow up = {
 		.from = client_of(i),
-		.to = scene_server,
+		.to = server_of(i),
 		.channel_in = channels[i],
-		.new_from = relayed_of(i),
+		.new_from = relayed,
 		.new_to = peer_of(i),
 		.flags = PC_FLOW_UP,
 		.slot = i,
-		.nexthop = 1 + i,
+		.nexthop = to_peer(i),
 		.expires_ns = expires_ns,
 	};
 	struct scene_flow down = {
 		.from = peer_of(i),
-		.to = relayed_of(i),
-		.new_from = scene_server,
+		.to = relayed,
+		.new_from = server_of(i),
 		.new_to = client_of(i),
 		.channel_out = channels[i],
 		.slot = i,
-		.nexthop = 1 + (i + 1) % N_TUPLES,
+		.nexthop = to_client(i),
+		.expires_ns = expires_ns,
+	};
+	struct scene_perm perm = {
+		.client = client_of(i),
+		.server = server_of(i),
+		.relayed = relayed,
+		.peer = peer_of(i),
+		.slot = i,
+		.to_client = to_client(i),
+		.to_peer = to_peer(i),
 		.expires_ns = expires_ns,
 	};
 
 	scene_add(rig, &up);
 	scene_add(rig, &down);
+	scene_add_perm(rig, &perm);
 }
 
-/* Client i to client j; with only one half every fourth time. */
-static void add_hairpin(struct rig *rig, unsigned int i, unsigned int j)
+/* Client i to client j; with only one half every fourth time: then by indication. */
+static void add_hairpin(struct rig *rig, unsigned int i, unsigned int j, bool six)
 {
 	struct scene_flow up = {
 		.from = client_of(i),
-		.to = scene_server,
-		.channel_in = channels[j] ^ 0x0100,
-		.new_from = relayed_of(i),
-		.new_to = relayed_of(j),
+		.to = server_of(i),
+		.channel_in = hairpin_channel(j, six),
+		.new_from = relayed_of(i, six),
+		.new_to = relayed_of(j, six),
 		.flags = PC_FLOW_UP | PC_FLOW_HAIRPIN,
 		.slot = i,
 	};
 	struct scene_flow down = {
-		.from = relayed_of(i),
-		.to = relayed_of(j),
-		.new_from = scene_server,
+		.from = relayed_of(i, six),
+		.to = relayed_of(j, six),
+		.new_from = server_of(j),
 		.new_to = client_of(j),
-		.channel_out = channels[i] ^ 0x0100,
+		.channel_out = hairpin_channel(i, six),
 		.flags = PC_FLOW_HAIRPIN,
 		.slot = j,
-		.nexthop = 1 + j,
+		.nexthop = to_client(j),
 	};
 
 	scene_add(rig, &up);
@@ -100,21 +135,48 @@ static void add_hairpin(struct rig *rig, unsigned int i, unsigned int j)
 		scene_add(rig, &down);
 }
 
-/* Six sessions; one is over, one next hop is not resolved, some lead elsewhere or are tagged. */
+/* Between any two clients, but to the last. */
+static void add_inside(struct rig *rig, unsigned int i, bool six)
+{
+	struct scene_perm perm = {
+		.client = client_of(i),
+		.server = server_of(i),
+		.relayed = relayed_of(i, six),
+		.peer = scene_family(scene_relayed, six),
+		.hairpin = true,
+		.slot = i,
+		.to_client = to_client(i),
+		.to_peer = to_peer(i),
+	};
+
+	if (i + 1 < N_TUPLES)
+		scene_add_perm(rig, &perm);
+	if (i % 3)
+		scene_add_port(rig, relayed_of(i, six));
+}
+
+/* One session is over, one next hop is not resolved, some lead elsewhere or are tagged. */
 static void make_world(struct rig *rig)
 {
-	static const uint16_t mtus[N_TUPLES] = { 1500, 1280, 576, 1500, 100, 9000 };
+	static const uint16_t mtus[N_TUPLES] = { 1500, 1280, 576, 1500, 100, 9000, 1500, 1300 };
 
 	rig_set_ctl(rig, (struct pc_ctl){ .heartbeat_ns = rig_now() + 3600 * NSEC });
 	rig_set_txport(rig, RIG_LO);
 	for (unsigned int i = 0; i < N_TUPLES; i++) {
 		uint32_t ifindex = i == 3 ? 0 : i % 2 ? RIG_OTHER : RIG_LO;
 
-		rig_set_nexthop(rig, 1 + i, ifindex, mtus[i], i % 3);
+		rig_set_nexthop6(rig, to_peer(i), ifindex, mtus[i], i % 3, peer_of(i).six);
+		rig_set_nexthop6(rig, to_client(i), i % 3 ? RIG_LO : RIG_OTHER,
+				 mtus[(i + 1) % N_TUPLES], (i + 1) % 3, client_of(i).six);
 		add_pair(rig, i, i == 4 ? 1 : 0);
-		for (unsigned int j = 0; j < N_TUPLES; j++)
-			if (j != i)
-				add_hairpin(rig, i, j);
+		add_inside(rig, i, false);
+		add_inside(rig, i, true);
+		for (unsigned int j = 0; j < N_TUPLES; j++) {
+			if (j == i)
+				continue;
+			add_hairpin(rig, i, j, false);
+			add_hairpin(rig, i, j, true);
+		}
 	}
 }
 
@@ -134,10 +196,50 @@ static size_t random_length(void)
 	}
 }
 
+static size_t random_channel_data(uint8_t *payload, unsigned int i, unsigned int j,
+				  const uint8_t *data, size_t len)
+{
+	uint16_t channel = i == j ? channels[i] : hairpin_channel(j, rnd(2));
+	size_t pad = rnd(2) ? (4 - len % 4) % 4 : rnd((4 - (uint32_t)len % 4) % 4 + 1);
+
+	return frame_channel_data(payload, channel, data, len, pad, rnd(2) ? (uint8_t)rnd(256) : 0);
+}
+
+static size_t random_send(uint8_t *payload, unsigned int i, unsigned int j, const uint8_t *data,
+			  size_t len)
+{
+	static const uint16_t ports[] = { 0, 53, 443, 1023, 1024, 1900, 11211, 47808, 65535 };
+	struct frame_indication ind = {
+		.type = 0x0016,
+		.peer = i == j ? peer_of(i) : relayed_of(j, rnd(2)),
+		.data = data,
+		.len = len,
+		.data_first = !rnd(3),
+		.fingerprint = !rnd(3),
+		.pad_byte = rnd(2) ? (uint8_t)rnd(256) : 0,
+		.reserved = rnd(4) ? 0 : (uint8_t)rnd(256),
+	};
+
+	frame_fill(ind.txid, sizeof(ind.txid), rnd(0x7fffffff));
+	if (!rnd(4))
+		ind.peer.port = ports[rnd(RIG_COUNT(ports))];
+	return frame_indication(payload, &ind);
+}
+
+static void random_peer(struct frame_spec *spec, unsigned int i, unsigned int j)
+{
+	spec->from = i == j || rnd(4) ? peer_of(i) : peer_of(j);
+	spec->to = relayed_of(i, spec->from.six);
+	if (!rnd(3))
+		spec->from.port = (uint16_t)rnd(65536);
+	if (!rnd(12))
+		spec->from = relayed_of(j, spec->from.six);
+}
+
 static void random_spec(struct frame_spec *spec, uint8_t *payload)
 {
 	static uint8_t data[FRAME_MAX];
-	unsigned int i = rnd(N_TUPLES), j = rnd(N_TUPLES);
+	unsigned int i = rnd(N_TUPLES), j = rnd(2) ? i : rnd(N_TUPLES);
 	size_t len = random_length();
 
 	frame_fill(data, len, rnd(0x7fffffff));
@@ -148,19 +250,20 @@ static void random_spec(struct frame_spec *spec, uint8_t *payload)
 	spec->ttl = (uint8_t)(rnd(10) ? 2 + rnd(254) : rnd(2));
 	spec->id = (uint16_t)rnd(65536);
 	spec->frag = rnd(2) ? FRAME_DF : 0;
-	spec->no_checksum = !rnd(5);
+	spec->flow_label = rnd(2) ? rnd(1 << 20) : 0;
+	spec->no_checksum = !rnd(8);
 	spec->payload = payload;
-	if (rnd(3)) {
-		uint16_t channel = i == j ? channels[i] : channels[j] ^ 0x0100;
-		size_t pad = rnd(2) ? (4 - len % 4) % 4 : rnd((4 - (uint32_t)len % 4) % 4 + 1);
-
-		spec->from = client_of(i);
-		spec->to = scene_server;
-		spec->len = frame_channel_data(payload, channel, data, len, pad,
-					       rnd(2) ? (uint8_t)rnd(256) : 0);
-	} else {
-		spec->from = i == j || rnd(4) ? peer_of(i) : peer_of(j);
-		spec->to = relayed_of(i);
+	spec->from = client_of(i);
+	spec->to = server_of(i);
+	switch (rnd(3)) {
+	case 0:
+		spec->len = random_channel_data(payload, i, j, data, len);
+		break;
+	case 1:
+		spec->len = random_send(payload, i, j, data, len);
+		break;
+	default:
+		random_peer(spec, i, j);
 		spec->len = len;
 		memcpy(payload, data, len);
 	}
@@ -203,7 +306,7 @@ static void damage(struct frame *frame)
 	unsigned int n = 1 + rnd(3);
 
 	while (n--)
-		frame->bytes[rnd(rnd(2) ? (uint32_t)frame->len : 60) % frame->len] ^=
+		frame->bytes[rnd(rnd(2) ? (uint32_t)frame->len : 120) % frame->len] ^=
 			(uint8_t)(1 + rnd(255));
 	if (!rnd(4) && frame->len > 60)
 		frame->len -= rnd((uint32_t)frame->len - 60);
@@ -254,10 +357,10 @@ static void expect_totals(struct rig *rig, const struct totals *t)
 static void expect_coverage(const struct totals *t)
 {
 	static const int reached[] = {
-		PC_REASON_TX,		PC_REASON_REDIRECT,	PC_REASON_PASS_CONTROL,
-		PC_REASON_PASS_NO_FLOW, PC_REASON_PASS_UNUSUAL, PC_REASON_PASS_EXPIRED,
-		PC_REASON_PASS_NEXTHOP, PC_REASON_PASS_MTU,	PC_REASON_DROP_LENGTH,
-		PC_REASON_DROP_TTL,
+		PC_REASON_TX,		PC_REASON_REDIRECT,	      PC_REASON_PASS_CONTROL,
+		PC_REASON_PASS_NO_FLOW, PC_REASON_PASS_UNUSUAL,	      PC_REASON_PASS_EXPIRED,
+		PC_REASON_PASS_NEXTHOP, PC_REASON_PASS_MTU,	      PC_REASON_DROP_LENGTH,
+		PC_REASON_DROP_TTL,	PC_REASON_DROP_NO_PERMISSION, PC_REASON_PASS_CHECKSUM,
 	};
 
 	for (size_t i = 0; i < RIG_COUNT(reached); i++)

@@ -266,6 +266,7 @@ static void step_icmp(struct run *r, uint8_t pick)
 static void restart(struct run *r)
 {
 	pc_turn_free(r->f.t);
+	fake_perms_clear(&r->f);
 	if (pc_turn_new(&r->f.config, &fake_ops, &r->f, r->f.now, &r->f.t) < 0)
 		abort();
 	for (size_t i = 0; i < FAKE_RECORDS; i++) {
@@ -340,7 +341,7 @@ static void finish(struct run *r)
 	pc_turn_end_tenant(r->f.t, UINT32_MAX, r->f.now);
 	pc_turn_get_stats(r->f.t, &st);
 	if (st.allocations || st.channels || st.permissions || st.ports_in_use || r->f.open_slots ||
-	    r->f.ports || pc_turn_next_deadline(r->f.t) != UINT64_MAX)
+	    r->f.ports || r->f.perms || pc_turn_next_deadline(r->f.t) != UINT64_MAX)
 		abort();
 	fake_free(&r->f);
 }

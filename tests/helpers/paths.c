@@ -97,7 +97,8 @@ static void send_mark(enum place from, enum place to, uint32_t number)
 				   .from = endpoint_of(from),
 				   .to = endpoint_of(to),
 				   .payload = mark,
-				   .len = sizeof(mark) };
+				   .len = sizeof(mark),
+				   .option_words = 1 };
 	struct frame frame;
 
 	put32(mark, FENCE_MAGIC);
@@ -113,7 +114,8 @@ static void send_mark(enum place from, enum place to, uint32_t number)
 
 /*
  * Through the service socket, then through every relayed one; the second round cannot begin before
- * pcd is done with whatever it received together with the first.
+ * pcd is done with whatever it received together with the first. With IP options, so that no kernel
+ * program overtakes what they fence.
  */
 static void fence(void)
 {
@@ -216,7 +218,7 @@ static void inject_shot(const struct shot *s)
 
 static void fire(const struct shot *s, const char *way, const char *detail)
 {
-	static const char *const paths[] = { "kernel", "user", "host" };
+	static const char *const paths[] = { "kernel", "user", "host", "shut" };
 	struct counts before, after;
 
 	world.seen_len = 0;

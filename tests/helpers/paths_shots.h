@@ -38,8 +38,11 @@ enum { LOW_TO_A = 0x5000 };
 
 enum wrap { BARE, CHANNEL, SEND };
 
-/* Who deals with it: the program, the daemon, or the host before the daemon sees it. */
-enum path { KERNEL, USER, HOST };
+/*
+ * Who deals with it: the program, the daemon, or the host before the daemon sees it. SHUT: the
+ * program drops it, for want of a permission, before the host would.
+ */
+enum path { KERNEL, USER, HOST, SHUT };
 
 struct shot {
 	const char *name;
@@ -172,47 +175,48 @@ static const struct shot one_way[] = {
 	  .frag = FRAME_DF },
 	{ "next hop's MTU/grows above the interface's", USER, DOWN, .len = 1472 },
 	{ "next hop's MTU/TTL 1 comes first", KERNEL, UP_ON(A, CH_LOW), .len = 1400, .ttl = 1 },
-	{ "Data indication/0", USER, .from = PERMIT, .to = RELAYED_A, .len = 0 },
-	{ "Data indication/1", USER, .from = PERMIT, .to = RELAYED_A, .len = 1 },
-	{ "Data indication/2", USER, .from = PERMIT, .to = RELAYED_A, .len = 2 },
-	{ "Data indication/3", USER, .from = PERMIT, .to = RELAYED_A, .len = 3 },
-	{ "Data indication/4", USER, .from = PERMIT, .to = RELAYED_A, .len = 4 },
-	{ "Data indication/1400", USER, .from = PERMIT, .to = RELAYED_A, .len = 1400 },
-	{ "Data indication/TTL 1", USER, .from = PERMIT, .to = RELAYED_A, .len = 9, .ttl = 1 },
-	{ "Data indication/TTL and TOS", USER, .from = PERMIT, .to = RELAYED_A, .len = 9, .ttl = 9,
-	  .tos = 0xb9 },
-	{ "no permission/down", USER, .from = NOBODY, .to = RELAYED_A, .len = 30 },
-	{ "no permission/down, TTL 1", USER, .from = NOBODY, .to = RELAYED_A, .len = 30, .ttl = 1 },
-	{ "no permission/another client's peer", USER, .from = LOW, .to = RELAYED_B, .len = 30 },
+	{ "Data indication/0", KERNEL, .from = PERMIT, .to = RELAYED_A, .len = 0 },
+	{ "Data indication/1", KERNEL, .from = PERMIT, .to = RELAYED_A, .len = 1 },
+	{ "Data indication/2", KERNEL, .from = PERMIT, .to = RELAYED_A, .len = 2 },
+	{ "Data indication/3", KERNEL, .from = PERMIT, .to = RELAYED_A, .len = 3 },
+	{ "Data indication/4", KERNEL, .from = PERMIT, .to = RELAYED_A, .len = 4 },
+	{ "Data indication/1400", KERNEL, .from = PERMIT, .to = RELAYED_A, .len = 1400 },
+	{ "Data indication/TTL 1", KERNEL, .from = PERMIT, .to = RELAYED_A, .len = 9, .ttl = 1 },
+	{ "Data indication/TTL and TOS", KERNEL, .from = PERMIT, .to = RELAYED_A, .len = 9,
+	  .ttl = 9, .tos = 0xb9 },
+	{ "no permission/down", KERNEL, .from = NOBODY, .to = RELAYED_A, .len = 30 },
+	{ "no permission/down, TTL 1", KERNEL, .from = NOBODY, .to = RELAYED_A, .len = 30,
+	  .ttl = 1 },
+	{ "no permission/another client's peer", KERNEL, .from = LOW, .to = RELAYED_B, .len = 30 },
 	{ "no permission/another client without one", USER, UP_ON(A, CH_LOW_CLIENT), .len = 31 },
-	{ "Send indication/0", USER, SENDING(A), .send_to = P, .len = 0 },
-	{ "Send indication/33", USER, SENDING(A), .send_to = P, .len = 33 },
-	{ "Send indication/unbound peer", USER, SENDING(A), .send_to = PERMIT, .len = 34 },
+	{ "Send indication/0", KERNEL, SENDING(A), .send_to = P, .len = 0 },
+	{ "Send indication/33", KERNEL, SENDING(A), .send_to = P, .len = 33 },
+	{ "Send indication/unbound peer", KERNEL, SENDING(A), .send_to = PERMIT, .len = 34 },
 	{ "Send indication/DONT-FRAGMENT", USER, SENDING(A), .send_to = P, .len = 35,
 	  .no_fragment = true },
-	{ "Send indication/TTL 2", USER, SENDING(A), .send_to = P, .len = 36, .ttl = 2,
+	{ "Send indication/TTL 2", KERNEL, SENDING(A), .send_to = P, .len = 36, .ttl = 2,
 	  .tos = 0x03 },
-	{ "Send indication/TTL 1", USER, SENDING(A), .send_to = P, .len = 36, .ttl = 1 },
+	{ "Send indication/TTL 1", KERNEL, SENDING(A), .send_to = P, .len = 36, .ttl = 1 },
 	{ "Send indication/too large for next hop", USER, SENDING(A), .send_to = LOW, .len = 1300 },
 	{ "Send indication/no permission", USER, SENDING(A), .send_to = NOBODY, .len = 37 },
 	{ "Send indication/policy", USER, SENDING(A), .send_to = BANNED, .len = 37 },
 	{ "Send indication/no data", USER, SENDING(A), .send_to = P, .no_data = true },
-	{ "Send indication/another client", USER, SENDING(A), .send_to = RELAYED_B, .len = 38 },
+	{ "Send indication/another client", KERNEL, SENDING(A), .send_to = RELAYED_B, .len = 38 },
 	{ "Send indication/another client without permission", USER, SENDING(A),
 	  .send_to = RELAYED_LOW, .len = 39 },
 	{ "another client/back", KERNEL, UP_ON(B, B_TO_A), .len = 47 },
-	{ "forged/as another client, from outside", HOST, .from = RELAYED_A, .to = RELAYED_B,
+	{ "forged/as another client, from outside", SHUT, .from = RELAYED_A, .to = RELAYED_B,
 	  .len = 41, .outside = true },
-	{ "forged/as another client, from a client", HOST, .from = RELAYED_A, .to = RELAYED_B,
+	{ "forged/as another client, from a client", SHUT, .from = RELAYED_A, .to = RELAYED_B,
 	  .len = 42 },
-	{ "forged/as oneself", HOST, .from = RELAYED_A, .to = RELAYED_A, .len = 43,
+	{ "forged/as oneself", SHUT, .from = RELAYED_A, .to = RELAYED_A, .len = 43,
 	  .outside = true },
 };
 
 /* After LOW_CLIENT got a permission for A's address, but no channel. */
 static const struct shot permitted[] = {
-	{ "another client/Data indication", USER, UP_ON(A, CH_LOW_CLIENT), .len = 45 },
-	{ "another client/Data indication, TTL 2", USER, UP_ON(A, CH_LOW_CLIENT), .len = 45,
+	{ "another client/Data indication", KERNEL, UP_ON(A, CH_LOW_CLIENT), .len = 45 },
+	{ "another client/Data indication, TTL 2", KERNEL, UP_ON(A, CH_LOW_CLIENT), .len = 45,
 	  .ttl = 2 },
 	{ "another client/Data indication, too large", USER, UP_ON(A, CH_LOW_CLIENT), .len = 1300 },
 };
@@ -231,7 +235,7 @@ static const struct shot before_cut[] = {
 };
 static const struct shot after_cut[] = {
 	{ "permission cut/up", USER, UP_ON(A, CH_GOING), .len = 50 },
-	{ "permission cut/down", USER, .from = GOING, .to = RELAYED_A, .len = 51 },
+	{ "permission cut/down", KERNEL, .from = GOING, .to = RELAYED_A, .len = 51 },
 	{ "permission cut/Send", USER, SENDING(A), .send_to = GOING, .len = 52 },
 };
 

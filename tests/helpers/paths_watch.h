@@ -75,7 +75,7 @@ static struct endpoint endpoint_of(enum place place)
 {
 	const struct pc_addr *a = &world.place[place];
 
-	return (struct endpoint){ get32(a->ip.b), a->port };
+	return (struct endpoint){ .ip = get32(a->ip.b), .port = a->port };
 }
 
 /* --- what is seen --- */

@@ -4,17 +4,18 @@
  *
  *   turnload --server ADDR:PORT --user U --password P --peer ADDR:PORT
  *            [--count N] [--size BYTES] [--rate PPS] [--cpus A[,B]] [--echo] [--send]
- *            [--idle-ms MS] [--hold] [--after] [--serve] [--channels N] [--release]
+ *            [--idle-ms MS] [--hold] [--after] [--serve] [--channels N] [--release] [--six]
  *
  * Allocates, installs a permission, binds a channel, sends COUNT numbered datagrams as ChannelData
  * (--send: as Send indications), from one thread per CPU of --cpus, all on one socket. --echo also
  * receives what comes back. --after: when done, refreshes, binds a second channel and installs a
  * second permission, to show that the allocation is alive. --hold: after "bound" waits for a line
  * on stdin before sending, and again before --after. --peer -: prints "relayed ADDR:PORT" on stderr
- * and reads the peer from stdin. --serve: sends nothing, returns every ChannelData it receives
- * until SIGTERM. --channels: binds N channels in all, to ports from the peer's up, until one is
- * refused; says how many. --release: ends the allocation when done. Prints one JSON line; progress
- * words on stderr: "bound", "sent". Exit 0 when every transaction succeeded.
+ * and reads the peer from stdin. --serve: sends nothing, returns all data it receives
+ * until SIGTERM. --six: asks for an IPv6 relayed address (as an IPv6 peer does). --channels: binds
+ * N channels in all, to ports from the peer's up, until one is refused; says how many. --release:
+ * ends the allocation when done. Prints one JSON line; progress words on stderr: "bound", "sent".
+ * Exit 0 when every transaction succeeded.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -52,7 +53,7 @@ struct load {
 	uint64_t count, size, rate, idle_ms, channels;
 	int cpus[MAX_THREADS];
 	int n_threads;
-	bool echo, send, hold, after, serve, release, ask_peer;
+	bool echo, send, hold, after, serve, release, six, ask_peer;
 	/* from the server's challenge */
 	char realm[128];
 	uint8_t nonce[128];
@@ -179,7 +180,7 @@ static int transact(struct load *l, const struct request *rq, struct pc_stun_msg
 static void fill_allocate(struct load *l, struct pc_stun_writer *w, const void *arg)
 {
 	pc_stun_put_u32(w, PC_ATTR_REQUESTED_TRANSPORT, 17u << 24);
-	if (l->peer.ip.family == 6)
+	if (l->six || l->peer.ip.family == 6)
 		pc_stun_put_u32(w, PC_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
 }
 
@@ -399,10 +400,30 @@ static void on_term(int sig)
 	stop = 1;
 }
 
-/* Returns every ChannelData as it came: the far end of a conversation. */
+/* A Data indication becomes the Send indication that goes back. Its length, or 0: not one. */
+static size_t turn_back(const uint8_t *in, size_t len, uint8_t *out)
+{
+	uint8_t txid[PC_STUN_TXID_LEN] = { 0 };
+	struct pc_stun_attr data, attr;
+	struct pc_stun_writer w;
+	struct pc_stun_msg m;
+	struct pc_addr peer;
+
+	if (pc_stun_parse(in, len, &m) < 0 || m.cls != PC_STUN_INDICATION ||
+	    !pc_stun_find(&m, PC_ATTR_DATA, &data) ||
+	    !pc_stun_find(&m, PC_ATTR_XOR_PEER_ADDRESS, &attr) ||
+	    pc_stun_attr_xor_addr(&m, &attr, &peer) < 0)
+		return 0;
+	pc_stun_begin(&w, out, BUF_SIZE, PC_STUN_SEND, PC_STUN_INDICATION, txid);
+	pc_stun_put_xor_addr(&w, PC_ATTR_XOR_PEER_ADDRESS, &peer);
+	pc_stun_put(&w, PC_ATTR_DATA, data.value, data.len);
+	return pc_stun_end(&w);
+}
+
+/* Returns all data: the far end of a conversation. */
 static void serve(struct load *l)
 {
-	uint8_t buf[BUF_SIZE];
+	uint8_t buf[BUF_SIZE], back[BUF_SIZE];
 
 	while (!stop) {
 		struct pollfd p = { .fd = l->fd, .events = POLLIN };
@@ -411,10 +432,14 @@ static void serve(struct load *l)
 		if (poll(&p, 1, 100) <= 0)
 			continue;
 		while ((n = recv(l->fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0) {
+			const uint8_t *reply = buf[0] < 0x40 ? back : buf;
+
 			if (buf[0] < 0x40)
+				n = (ssize_t)turn_back(buf, (size_t)n, back);
+			if (!n)
 				continue;
 			l->echoed++;
-			if (send(l->fd, buf, (size_t)n, 0) < 0)
+			if (send(l->fd, reply, (size_t)n, 0) < 0)
 				l->send_errors++;
 		}
 	}
@@ -512,7 +537,7 @@ static int usage(void)
 	fprintf(stderr,
 		"usage: turnload --server A:P --user U --password P --peer A:P [--count N]\n"
 		"       [--size N] [--rate PPS] [--cpus A[,B]] [--echo] [--send] [--idle-ms N]\n"
-		"       [--hold] [--after] [--serve] [--channels N] [--release]\n");
+		"       [--hold] [--after] [--serve] [--channels N] [--release] [--six]\n");
 	return 2;
 }
 
@@ -538,6 +563,8 @@ static bool *flag_of(struct load *l, int c)
 		return &l->serve;
 	case 'R':
 		return &l->release;
+	case '6':
+		return &l->six;
 	}
 	return NULL;
 }
@@ -545,23 +572,12 @@ static bool *flag_of(struct load *l, int c)
 static int parse_args(struct load *l, int argc, char **argv)
 {
 	static const struct option opts[] = {
-		{ "server", 1, 0, 's' },
-		{ "user", 1, 0, 'u' },
-		{ "password", 1, 0, 'w' },
-		{ "peer", 1, 0, 'p' },
-		{ "count", 1, 0, 'n' },
-		{ "size", 1, 0, 'l' },
-		{ "rate", 1, 0, 'r' },
-		{ "cpus", 1, 0, 'c' },
-		{ "echo", 0, 0, 'e' },
-		{ "send", 0, 0, 'S' },
-		{ "idle-ms", 1, 0, 'i' },
-		{ "hold", 0, 0, 'H' },
-		{ "after", 0, 0, 'a' },
-		{ "serve", 0, 0, 'v' },
-		{ "channels", 1, 0, 'C' },
-		{ "release", 0, 0, 'R' },
-		{ 0 },
+		{ "server", 1, 0, 's' },  { "user", 1, 0, 'u' },    { "password", 1, 0, 'w' },
+		{ "peer", 1, 0, 'p' },	  { "count", 1, 0, 'n' },   { "size", 1, 0, 'l' },
+		{ "rate", 1, 0, 'r' },	  { "cpus", 1, 0, 'c' },    { "echo", 0, 0, 'e' },
+		{ "send", 0, 0, 'S' },	  { "idle-ms", 1, 0, 'i' }, { "hold", 0, 0, 'H' },
+		{ "after", 0, 0, 'a' },	  { "serve", 0, 0, 'v' },   { "channels", 1, 0, 'C' },
+		{ "release", 0, 0, 'R' }, { "six", 0, 0, '6' },	    { 0 },
 	};
 	int c, bad = 0;
 

@@ -100,5 +100,5 @@ pcctl shutdown
 wait_for 10 eval '! pcd_lives'
 is "after shutdown no program is left on c0" "$(xdp_mode relay c0)" off
 is "nor on p0" "$(xdp_mode relay p0)" off
-is "and no pin" "$(find "$BPFFS" -name 'pc1_*' | wc -l)" 0
+is "and no pin" "$(find "$BPFFS" -name 'pc[0-9]*' | wc -l)" 0
 finish

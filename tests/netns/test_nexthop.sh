@@ -188,7 +188,18 @@ test_many() {
 
 test_ipv6() {
 	start "$BPFFS/pcd" "$T/state" fd18:1::2 fd18:1::1
-	becomes "an IPv6 neighbour is resolved" 5 fd18:1::1 dev=e0 "l2=$(mac_hex one g0)"
+	becomes "an IPv6 neighbour is resolved" 5 fd18:1::1 dev=e0 \
+		"l2=$(mac_hex one g0)$(mac_hex host e0)86dd"
+	ip -n "$(ns one)" link set g0 address 02:00:00:00:00:55
+	ip -n "$(ns host)" neigh flush dev e0
+	becomes "and followed" 20 fd18:1::1 "l2=020000000055$(mac_hex host e0)86dd"
+	end_pid "$HOPS"
+	# Behind a gateway of its own family.
+	route one add fd18:9::/64 dev lo
+	route host add fd18:9::/64 via fd18:1::1
+	start "$BPFFS/pcd" "$T/state" fd18:1::2 fd18:9::2
+	becomes "an IPv6 gateway is used" 10 fd18:9::2 dev=e0 \
+		"l2=020000000055$(mac_hex host e0)86dd"
 	end_pid "$HOPS"
 }
 

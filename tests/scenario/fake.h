@@ -27,6 +27,12 @@ struct fake_port {
 	struct pc_turn_alloc *alloc;
 };
 
+/* A permission in the data plane. */
+struct fake_perm {
+	struct fake_perm *next;
+	struct pc_turn_perm perm;
+};
+
 /* A datagram that the machine sent. */
 struct fake_dgram {
 	struct fake_dgram *next;
@@ -45,7 +51,7 @@ struct fake_record {
 	struct pc_turn_record r; /* arrays owned */
 };
 
-enum fake_op { FAKE_SAVE, FAKE_SLOT, FAKE_FLOW, FAKE_PORT, FAKE_OPS };
+enum fake_op { FAKE_SAVE, FAKE_SLOT, FAKE_FLOW, FAKE_PORT, FAKE_PERM, FAKE_OPS };
 
 struct fake {
 	struct pc_turn *t;
@@ -66,8 +72,9 @@ struct fake {
 	uint32_t next_slot;
 	int fail_code[FAKE_OPS];
 	unsigned int fail_count[FAKE_OPS];
+	unsigned int fail_skip[FAKE_OPS]; /* that work before */
 	unsigned int open_slots;
-	unsigned int flows;
+	struct fake_perm *perms;
 };
 
 static inline void __attribute__((format(printf, 2, 3)))
@@ -88,6 +95,10 @@ static inline int fake_failure(struct fake *f, enum fake_op op)
 {
 	if (!f->fail_count[op])
 		return 0;
+	if (f->fail_skip[op]) {
+		f->fail_skip[op]--;
+		return 0;
+	}
 	f->fail_count[op]--;
 	return f->fail_code[op];
 }
@@ -214,6 +225,70 @@ static inline int fake_flow_set(void *ctx, const struct pc_turn_flow *flow)
 static inline void fake_flow_del(void *ctx, const struct pc_turn_flow *flow)
 {
 	fake_flow_event(ctx, "flow_del", flow);
+}
+
+static inline struct fake_perm **fake_perm_find(struct fake *f, const struct pc_turn_perm *perm)
+{
+	struct fake_perm **at = &f->perms;
+
+	while (*at && !(pc_addr_equal(&(*at)->perm.client, &perm->client) &&
+			pc_addr_equal(&(*at)->perm.server, &perm->server) &&
+			pc_ip_equal(&(*at)->perm.peer, &perm->peer)))
+		at = &(*at)->next;
+	return at;
+}
+
+static inline void fake_perm_event(struct fake *f, const char *what,
+				   const struct pc_turn_perm *perm)
+{
+	char client[PC_ADDR_STRLEN], relayed[PC_ADDR_STRLEN], peer[PC_IP_STRLEN];
+	uint64_t left = perm->expires_ns > f->now ? perm->expires_ns - f->now : 0;
+
+	fake_event(f, "%s client=%s relayed=%s peer=%s hairpin=%d user=%d slot=%u left=%llu", what,
+		   pc_addr_format(&perm->client, client), pc_addr_format(&perm->relayed, relayed),
+		   pc_ip_format(&perm->peer, peer), perm->hairpin, perm->user_space, perm->slot,
+		   (unsigned long long)(left / PC_NS_PER_S));
+}
+
+static inline int fake_perm_set(void *ctx, const struct pc_turn_perm *perm)
+{
+	struct fake *f = ctx;
+	struct fake_perm **at = fake_perm_find(f, perm);
+	int r = fake_failure(f, FAKE_PERM);
+
+	if (r)
+		return r;
+	if (perm->relayed.ip.family != perm->peer.family || perm->expires_ns <= f->now)
+		abort();
+	if (!*at)
+		*at = calloc(1, sizeof(**at));
+	(*at)->perm = *perm;
+	fake_perm_event(f, "perm_set", perm);
+	return 0;
+}
+
+/* Only what is there is taken away, and by the same addresses. */
+static inline void fake_perm_del(void *ctx, const struct pc_turn_perm *perm)
+{
+	struct fake *f = ctx;
+	struct fake_perm **at = fake_perm_find(f, perm), *gone = *at;
+
+	if (!gone || !pc_addr_equal(&gone->perm.relayed, &perm->relayed) ||
+	    gone->perm.slot != perm->slot || gone->perm.hairpin != perm->hairpin)
+		abort();
+	*at = gone->next;
+	free(gone);
+	fake_perm_event(f, "perm_del", perm);
+}
+
+static inline void fake_perms_clear(struct fake *f)
+{
+	while (f->perms) {
+		struct fake_perm *next = f->perms->next;
+
+		free(f->perms);
+		f->perms = next;
+	}
 }
 
 static inline void fake_count(void *ctx, uint32_t slot, bool up, uint32_t payload, uint32_t wire)
@@ -343,6 +418,8 @@ static const struct pc_turn_ops fake_ops = {
 	.slot_close = fake_slot_close,
 	.flow_set = fake_flow_set,
 	.flow_del = fake_flow_del,
+	.perm_set = fake_perm_set,
+	.perm_del = fake_perm_del,
 	.count = fake_count,
 	.drop = fake_drop,
 	.save = fake_save,
@@ -412,6 +489,7 @@ static inline void fake_free(struct fake *f)
 	while ((s = fake_take_dgram(f, NULL)))
 		fake_dgram_free(s);
 	fake_clear_events(f);
+	fake_perms_clear(f);
 	for (size_t i = 0; i < FAKE_RECORDS; i++)
 		fake_record_clear(&f->records[i]);
 	pc_policy_free(f->policy);

@@ -171,19 +171,20 @@ static inline int cmd_clear(struct scenario *s, char **w, int n)
 	return 0;
 }
 
-/* `fail save|slot|flow|port CODE COUNT` */
+/* `fail save|slot|flow|port|perm CODE COUNT [SKIP]`: COUNT of them, after SKIP that work */
 static inline int cmd_fail(struct scenario *s, char **w, int n)
 {
-	static const char *const ops[FAKE_OPS] = { "save", "slot", "flow", "port" };
+	static const char *const ops[FAKE_OPS] = { "save", "slot", "flow", "port", "perm" };
 
-	for (int i = 0; n == 4 && i < FAKE_OPS; i++) {
+	for (int i = 0; (n == 4 || n == 5) && i < FAKE_OPS; i++) {
 		if (strcmp(ops[i], w[1]) != 0)
 			continue;
 		s->f.fail_code[i] = (int)strtol(w[2], NULL, 10);
 		s->f.fail_count[i] = (unsigned int)strtoul(w[3], NULL, 10);
+		s->f.fail_skip[i] = n == 5 ? (unsigned int)strtoul(w[4], NULL, 10) : 0;
 		return 0;
 	}
-	return wrong(s, "fail save|slot|flow|port CODE COUNT");
+	return wrong(s, "fail save|slot|flow|port|perm CODE COUNT [SKIP]");
 }
 
 /* `occupy LOCAL`: another program holds that port. `occupy LOCAL end` */
@@ -240,6 +241,8 @@ static inline int cmd_restart(struct scenario *s, char **w, int n)
 	unsigned long want = n > 1 ? strtoul(w[1], NULL, 10) : 0, failures = 0;
 
 	pc_turn_free(TAKE_PTR(s->f.t));
+	/* What is not announced again is swept. */
+	fake_perms_clear(&s->f);
 	if (start(s) < 0)
 		return -1;
 	for (size_t i = 0; i < FAKE_RECORDS; i++) {
@@ -380,10 +383,11 @@ static inline int finish(struct scenario *s)
 		}
 	}
 	if (st.allocations || st.channels || st.permissions || st.ports_in_use || s->f.open_slots ||
-	    s->f.ports) {
-		printf("# left: %u allocations, %u channels, %u permissions, %u ports, %u slots\n",
+	    s->f.ports || s->f.perms) {
+		printf("# left: %u allocations, %u channels, %u permissions, %u ports, %u "
+		       "slots%s\n",
 		       st.allocations, st.channels, st.permissions, st.ports_in_use,
-		       s->f.open_slots);
+		       s->f.open_slots, s->f.perms ? ", permissions of the data plane" : "");
 		return -1;
 	}
 	return 0;

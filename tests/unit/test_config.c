@@ -47,6 +47,8 @@ static void test_defaults(void **state)
 	assert_int_equal(c.xdp, PC_DP_AUTO);
 	assert_int_equal(c.max_sessions, 65536);
 	assert_int_equal(c.stranger_replies, 20);
+	assert_int_equal(c.stranger_rate, 200);
+	assert_int_equal(c.stranger_net_rate, 2000);
 	assert_int_equal(c.linger_s, 300);
 	assert_int_equal(c.n_listen + c.n_relay_address + c.n_interface + c.n_secret + c.n_rule, 0);
 	pc_config_free(&c);
@@ -79,6 +81,8 @@ static void test_all_keys(void **state)
 				   "deny-peer = 10.1.0.0/16\n"
 				   "allow-all-peer-ports = yes\n"
 				   "stranger-replies = 0\n"
+				   "stranger-rate = 0\n"
+				   "stranger-net-rate = 1000000\n"
 				   "linger = 0"; /* without a newline */
 	struct pc_config c;
 
@@ -111,6 +115,8 @@ static void test_all_keys(void **state)
 	assert_false(c.rule[1].allow);
 	assert_true(c.allow_all_peer_ports);
 	assert_int_equal(c.stranger_replies, 0);
+	assert_int_equal(c.stranger_rate, 0);
+	assert_int_equal(c.stranger_net_rate, 1000000);
 	assert_int_equal(c.linger_s, 0);
 	pc_config_free(&c);
 	assert_null(c.rule);

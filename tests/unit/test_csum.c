@@ -193,7 +193,7 @@ static void change_random(struct change *c, uint32_t len, uint32_t pad)
 static uint32_t change_diff(const struct change *c, bool down)
 {
 	struct pc_flow4_key key = { 0 };
-	struct pc_flow4 flow = { 0 };
+	struct pc_flow flow = { 0 };
 
 	memcpy(&key.saddr, c->addrs[0], 4);
 	memcpy(&key.daddr, c->addrs[0] + 4, 4);
@@ -254,14 +254,86 @@ static void test_addresses(void **state)
 {
 	for (int round = 0; round < 10000; round++) {
 		struct pc_flow4_key key = { .saddr = rnd() << 8 ^ rnd(), .daddr = rnd() << 8 };
-		struct pc_flow4 flow = { .saddr = rnd() << 8 ^ rnd(), .daddr = rnd() << 8 };
+		struct pc_flow flow = { .saddr = { rnd() << 8 ^ rnd() }, .daddr = { rnd() << 8 } };
 		uint32_t before[3] = { key.saddr, key.daddr, 0x11223344 };
-		uint32_t after[3] = { flow.saddr, flow.daddr, 0x11223344 };
+		uint32_t after[3] = { flow.saddr[0], flow.daddr[0], 0x11223344 };
 
 		pc_csum_flow4(&key, &flow);
 		assert_int_equal(pc_csum_update(full_check((uint8_t *)before, sizeof(before)),
 						flow.l3_diff),
 				 full_check((uint8_t *)after, sizeof(after)));
+	}
+}
+
+/* Pseudo header of either family (RFC 8200 section 8.1), UDP header, payload. */
+static uint16_t udp_check(const uint8_t *src, const uint8_t *dst, size_t ip_len,
+			  const uint8_t ports[4], const uint8_t *payload, size_t len)
+{
+	uint16_t udp_len = htons((uint16_t)(8 + len));
+	uint8_t all[40 + 8 + 128] = { 0 };
+	uint16_t check;
+
+	memcpy(all, src, ip_len);
+	memcpy(all + 16, dst, ip_len);
+	memcpy(all + 34, &udp_len, 2);
+	all[39] = 17;
+	memcpy(all + 40, ports, 4);
+	memcpy(all + 44, &udp_len, 2);
+	memcpy(all + 48, payload, len);
+	check = full_check(all, 48 + len);
+	return check ? check : 0xffff;
+}
+
+static void random_bytes(void *at, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		((uint8_t *)at)[i] = (uint8_t)rnd();
+}
+
+/* A channel's way down, between any two families. */
+static void check_families(bool in6, bool out6, uint32_t len)
+{
+	struct pc_flow flow = { .flags = out6 ? PC_FLOW_OUT6 : 0 };
+	uint8_t src[16], dst[16], ports[2][4], data[4 + 64];
+	struct pc_flow6_key key6 = { 0 };
+	struct pc_flow4_key key4 = { 0 };
+	uint16_t before, after;
+	uint32_t sum;
+
+	random_bytes(src, sizeof(src));
+	random_bytes(dst, sizeof(dst));
+	random_bytes(ports, sizeof(ports));
+	random_bytes(data, sizeof(data));
+	data[2] = 0;
+	data[3] = (uint8_t)len;
+	before = udp_check(src, dst, in6 ? 16 : 4, ports[0], data + 4, len);
+	memcpy(in6 ? key6.saddr : &key4.saddr, src, in6 ? 16 : 4);
+	memcpy(in6 ? key6.daddr : &key4.daddr, dst, in6 ? 16 : 4);
+	key4.sport = key6.sport = word_at(ports[0]);
+	key4.dport = key6.dport = word_at(ports[0] + 2);
+	random_bytes(flow.saddr, out6 ? 16 : 4);
+	random_bytes(flow.daddr, out6 ? 16 : 4);
+	flow.sport = word_at(ports[1]);
+	flow.dport = word_at(ports[1] + 2);
+	flow.channel = word_at(data);
+	after = udp_check((uint8_t *)flow.saddr, (uint8_t *)flow.daddr, out6 ? 16 : 4, ports[1],
+			  data, len + 4);
+	if (in6)
+		pc_csum_flow6(&key6, &flow);
+	else
+		pc_csum_flow4(&key4, &flow);
+	sum = flow.l4_diff + word_at(data + 2) +
+	      2 * pc_csum_diff16(htons((uint16_t)(8 + len)), htons((uint16_t)(12 + len)));
+	assert_int_equal(pc_csum_update_udp(before, sum), after);
+	if (in6 || out6)
+		assert_int_equal(flow.l3_diff, 0);
+}
+
+static void test_families(void **state)
+{
+	for (int round = 0; round < 5000; round++) {
+		for (int mix = 0; mix < 4; mix++)
+			check_families(mix & 1, mix & 2, (uint32_t)round % 65);
 	}
 }
 
@@ -272,6 +344,7 @@ int main(void)
 		cmocka_unit_test(test_long_word_changes), cmocka_unit_test(test_udp_zero),
 		cmocka_unit_test(test_wrong_stays_wrong), cmocka_unit_test(test_byte_in_word),
 		cmocka_unit_test(test_channel_data),	  cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_families),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -475,6 +475,66 @@ static void test_restart(void **state)
 	end(false);
 }
 
+static int first_relayed(void *arg, const struct pc_turn_view *view)
+{
+	*(struct pc_addr *)arg = view->relayed[0];
+	return 1;
+}
+
+/* Somebody else has the port now: that session is over, and nothing else is wrong. */
+static void test_port_lost(void **state)
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct pc_addr relayed;
+	struct client c;
+
+	assert_int_equal(start(), 0);
+	add_tenant("t");
+	client_open(&c);
+	assert_int_equal(allocate(&c), 0);
+	assert_int_equal(pc_turn_each(d.turn, first_relayed, &relayed), 1);
+	end(false);
+	sa.sin_port = htons(relayed.port);
+	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	logged();
+	assert_int_equal(start(), 0);
+	assert_logged("adopted 0 sessions, 0 flows, 0 permissions; dropped 1 sessions");
+	assert_int_equal(d.store_error, 0);
+	assert_int_equal(request(&c, PC_STUN_ALLOCATE, NULL), 0);
+	close(c.fd);
+	end(false);
+}
+
+/* Loopback is not for the kernel to send, but what belongs to whom it is told. */
+static void test_kernel_tables(void **state)
+{
+	struct pc_addr peer = { .ip = pc_ip4(8, 8, 8, 8), .port = 40000 };
+	struct client c;
+
+	assert_int_equal(start(), 0);
+	add_tenant("t");
+	client_open(&c);
+	assert_int_equal(allocate(&c), 0);
+	assert_int_equal(pc_dp_fake_ports(), 1);
+	assert_int_equal(request(&c, PC_STUN_CHANNEL_BIND, &peer), 0);
+	assert_int_equal(pc_dp_fake_perms(), 2);
+	assert_int_equal(pc_dp_fake_flows(), 2);
+	end(false);
+	/* Its sockets are closed: the ports are the host's. */
+	assert_int_equal(pc_dp_fake_ports(), 0);
+	assert_int_equal(pc_dp_fake_perms(), 2);
+	assert_int_equal(start(), 0);
+	assert_logged("adopted 1 sessions, 1 flows, 1 permissions; dropped 0 sessions, 0 kernel");
+	assert_int_equal(pc_dp_fake_ports(), 1);
+	assert_int_equal(pc_turn_end_tenant(d.turn, UINT32_MAX, pc_clock_monotonic()), 1);
+	assert_int_equal(pc_dp_fake_perms() + pc_dp_fake_flows() + pc_dp_fake_ports(), 0);
+	assert_int_equal(request(&c, PC_STUN_ALLOCATE, NULL), 0);
+	close(c.fd);
+	end(true);
+	assert_int_equal(pc_dp_fake_ports(), 0);
+}
+
 static void test_tenant_gone(void **state)
 {
 	struct pc_turn_stats stats;
@@ -487,7 +547,7 @@ static void test_tenant_gone(void **state)
 	assert_int_equal(pc_users_del(d.users, pc_users_find(d.users, "t")->id), 0);
 	end(false);
 	assert_int_equal(start(), 0);
-	assert_logged("adopted 0 sessions, 0 flows; dropped 1 sessions");
+	assert_logged("adopted 0 sessions, 0 flows, 0 permissions; dropped 1 sessions");
 	pc_turn_get_stats(d.turn, &stats);
 	assert_int_equal(stats.allocations, 0);
 	close(c.fd);
@@ -520,8 +580,14 @@ static void test_reload(void **state)
 		       "%s: listen changed, which needs a restart");
 	reload_refused("realm = a\nrelay-address = 127.0.0.1",
 		       "%s: relay-address changed, which needs a restart");
-	write_config("realm = a\nsecret = s\ndeny-peer = 8.0.0.0/8\nstranger-replies = 5");
+	assert_int_equal(pc_dp_fake_limits()->host_per_s, 200);
+	assert_int_equal(pc_dp_fake_limits()->net_per_s, 2000);
+	write_config("realm = a\nsecret = s\ndeny-peer = 8.0.0.0/8\nstranger-replies = 5\n"
+		     "stranger-rate = 7\nstranger-net-rate = 0");
 	assert_int_equal(pc_daemon_reload(&d, err, sizeof(err)), 0);
+	assert_int_equal(pc_dp_fake_limits()->host_per_s, 7);
+	assert_int_equal(pc_dp_fake_limits()->host_burst, 14);
+	assert_int_equal(pc_dp_fake_limits()->net_per_s, 0);
 	assert_string_equal(d.config.realm, "a");
 	assert_int_equal(d.config.n_listen, 1);
 	assert_int_equal(d.reloads, 1);
@@ -583,6 +649,7 @@ int main(void)
 		CASE(test_state_dir),	 CASE(test_identity_refused),
 		CASE(test_no_kernel),	 CASE(test_disk_full_at_start),
 		CASE(test_store_locked), CASE(test_restart),
+		CASE(test_port_lost),	 CASE(test_kernel_tables),
 		CASE(test_tenant_gone),	 CASE(test_reload),
 		CASE(test_reload_cuts),	 CASE(test_drain),
 	};

@@ -91,7 +91,7 @@ static void test_differences(void **state)
 {
 	struct pc_dp_flow flow = make_flow(1000);
 	struct pc_dp *dp = open_dp();
-	const struct pc_flow4 *down;
+	const struct pc_flow *down;
 	uint16_t old_ports[2] = { htons(1000), htons(50000) };
 	uint32_t old_ip, new_ip, old_l4, new_l4;
 
@@ -99,7 +99,7 @@ static void test_differences(void **state)
 	down = pc_dp_fake_find(&flow.peer, &flow.relayed, 0);
 	assert_non_null(down);
 	old_ip = words(flow.relayed.ip.b, 4, words(flow.peer.ip.b, 4, 0));
-	new_ip = words(&down->saddr, 8, 0);
+	new_ip = words(down->daddr, 4, words(down->saddr, 4, 0));
 	assert_int_equal(words(&new_ip, 2, 0), words(&down->l3_diff, 2, old_ip));
 	old_l4 = words(old_ports, 4, old_ip);
 	new_l4 = words(&down->sport, 6, new_ip);
@@ -111,7 +111,7 @@ static void test_flows(void **state)
 {
 	struct pc_dp_flow flow = make_flow(1000), second = make_flow(1001), third = make_flow(1002);
 	struct pc_dp *dp = open_dp();
-	const struct pc_flow4 *found;
+	const struct pc_flow *found;
 	uint32_t used, size;
 
 	pc_dp_fake_faults()->flow_room = 3;
@@ -130,17 +130,58 @@ static void test_flows(void **state)
 	assert_int_equal(pc_dp_flow_set(dp, &second), 0);
 	assert_int_equal(pc_dp_flow_usage(dp, &used, &size), 0);
 	assert_int_equal(used, 4);
-	assert_int_equal(size, 4);
+	assert_int_equal(size, 8); /* of both families */
 	assert_int_equal(pc_dp_flow_del(dp, &flow), 0);
 	assert_int_equal(pc_dp_fake_flows(), 2);
 	third.slot = 8;
 	assert_int_equal(pc_dp_flow_set(dp, &third), PC_ERR_RANGE);
 	third.client.ip.family = 6;
-	assert_int_equal(pc_dp_flow_set(dp, &third), PC_ERR_UNSUPPORTED);
+	assert_int_equal(pc_dp_flow_set(dp, &third), PC_ERR_RANGE);
 	pc_dp_close(dp);
 }
 
-static bool keep_none(void *arg, const struct pc_flow4_key *key, const struct pc_flow4 *flow)
+static void test_perms(void **state)
+{
+	struct pc_dp_perm perm = {
+		.slot = 3,
+		.client = { .ip = pc_ip4(10, 0, 0, 1), .port = 1000 },
+		.server = { .ip = pc_ip4(192, 0, 2, 1), .port = 3478 },
+		.relayed = { .ip = { .family = 6, .b = { 0x20, 1 } }, .port = 50000 },
+		.peer = { .family = 6, .b = { 0x20, 2 } },
+		.nexthop_client = 1,
+		.nexthop_peer = 2,
+	};
+	struct pc_dp *dp = open_dp();
+	uint32_t used, size;
+
+	assert_int_equal(pc_dp_perm_set(dp, &perm), 0);
+	assert_int_equal(pc_dp_fake_find_perm(&perm, true)->flags, PC_FLOW_UP | PC_FLOW_OUT6);
+	assert_int_equal(pc_dp_fake_find_perm(&perm, true)->nexthop, 2);
+	assert_int_equal(pc_dp_fake_find_perm(&perm, false)->flags, 0);
+	assert_int_equal(pc_dp_fake_find_perm(&perm, false)->nexthop, 1);
+	pc_dp_fake_faults()->perm_room = 3;
+	perm.peer.b[15]++;
+	assert_int_equal(pc_dp_perm_set(dp, &perm), PC_ERR_FULL);
+	assert_null(pc_dp_fake_find_perm(&perm, false));
+	assert_int_equal(pc_dp_perm_usage(dp, &used, &size), 0);
+	assert_int_equal(used, 2);
+	assert_int_equal(size, 6);
+	perm.peer.b[15]--;
+	assert_int_equal(pc_dp_perm_del(dp, &perm), 0);
+	assert_int_equal(pc_dp_fake_perms(), 0);
+	perm.peer.family = 4;
+	assert_int_equal(pc_dp_perm_set(dp, &perm), PC_ERR_RANGE);
+
+	assert_int_equal(pc_dp_port_set(dp, &perm.relayed, true), 0);
+	assert_int_equal(pc_dp_port_set(dp, &perm.client, true), 0);
+	assert_true(pc_dp_fake_port(&perm.relayed));
+	assert_int_equal(pc_dp_port_set(dp, &perm.relayed, false), 0);
+	assert_false(pc_dp_fake_port(&perm.relayed));
+	assert_int_equal(pc_dp_fake_ports(), 1);
+	pc_dp_close(dp);
+}
+
+static bool keep_none(void *arg, const struct pc_dp_entry *entry)
 {
 	return false;
 }
@@ -173,7 +214,7 @@ static void test_restart(void **state)
 	assert_int_equal(pc_dp_count_kernel(dp, 3, 1, &count), 0);
 	assert_int_equal(count.up.payload_bytes, 100);
 	assert_int_equal(pc_dp_count_user(dp)[3].up.packets, 5);
-	assert_int_equal(pc_dp_flow_sweep(dp, keep_none, NULL), 2);
+	assert_int_equal(pc_dp_sweep(dp, keep_none, NULL), 2);
 	pc_dp_close(dp);
 
 	assert_int_equal(pc_dp_teardown("/fake", false), 1);
@@ -218,8 +259,8 @@ static void test_failures(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_names),	 T(test_differences), T(test_flows),
-		T(test_restart), T(test_failures),
+		T(test_names), T(test_differences), T(test_flows),
+		T(test_perms), T(test_restart),	    T(test_failures),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -58,10 +58,10 @@ static struct bench_case cases[CASES] = {
 	[HAIRPIN] = { "hairpin", 0, .verdict = XDP_TX },
 };
 
-static const struct endpoint server = { 0xc6336401, SERVICE_PORT };
-static const struct endpoint client = { 0xc000020a, 40001 };
-static const struct endpoint relayed = { 0xc6336401, 50007 };
-static const struct endpoint peer = { 0xcb007105, 50101 }; /* in the range: it comes back */
+static const struct endpoint server = { 0xc6336401, SERVICE_PORT, false };
+static const struct endpoint client = { 0xc000020a, 40001, false };
+static const struct endpoint relayed = { 0xc6336401, 50007, false };
+static const struct endpoint peer = { 0xcb007105, 50101, false }; /* in the range: it comes back */
 
 static int die(const char *what, int err)
 {
@@ -74,11 +74,12 @@ static int die(const char *what, int err)
 struct rodata {
 	uint16_t service_ports[PC_MAX_SERVICE_PORTS];
 	uint16_t low, high;
+	uint32_t addrs[PC_MAX_SERVICE_ADDRS][4];
 };
 
 static struct bpf_object *load(const char *path)
 {
-	struct rodata rodata = { { SERVICE_PORT }, 50000, 50999 };
+	struct rodata rodata = { { SERVICE_PORT }, 50000, 50999, { { 0 } } };
 	struct bpf_object *obj = bpf_object__open_file(path, NULL);
 	struct bpf_map *map;
 
@@ -86,7 +87,9 @@ static struct bpf_object *load(const char *path)
 		return NULL;
 	bpf_object__for_each_map(map, obj)
 	{
-		if (strstr(bpf_map__name(map), ".rodata") &&
+		const char *dot = strrchr(bpf_map__name(map), '.');
+
+		if (dot && !strcmp(dot, ".rodata") &&
 		    bpf_map__set_initial_value(map, &rodata, sizeof(rodata)))
 			return NULL;
 	}
@@ -111,10 +114,10 @@ static int add_flow(struct bpf_object *obj, struct endpoint from, struct endpoin
 		.dport = htons(to.port),
 		.channel = htons(channel_in),
 	};
-	struct pc_flow4 flow = {
+	struct pc_flow flow = {
 		.expires_ns = UINT64_MAX,
-		.saddr = htonl(new_from.ip),
-		.daddr = htonl(new_to.ip),
+		.saddr = { htonl(new_from.ip) },
+		.daddr = { htonl(new_to.ip) },
 		.sport = htons(new_from.port),
 		.dport = htons(new_to.port),
 		.channel = htons(channel_out),

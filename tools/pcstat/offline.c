@@ -238,17 +238,22 @@ static json_t *links_array(const struct offline *o)
 static json_t *health_object(const struct offline *o)
 {
 	struct pc_dp_status status;
-	uint32_t used = 0, size = 0;
+	uint32_t used = 0, size = 0, perms = 0, perm_room = 0;
 
 	pc_dp_get_status(o->dp, &status);
-	if (status.kernel)
+	if (status.kernel) {
 		pc_dp_flow_usage(o->dp, &used, &size);
-	return json_pack("{s:b, s:s, s:I, s:b, s:o, s:{s:b, s:b, s:s, s:{s:I, s:I}}, s:{s:I, s:I},"
+		pc_dp_perm_usage(o->dp, &perms, &perm_room);
+	}
+	return json_pack("{s:b, s:s, s:I, s:b, s:o, s:{s:b, s:b, s:s, s:{s:I, s:I}, s:{s:I, s:I},"
+			 " s:I}, s:{s:I, s:I},"
 			 " s:{s:b, s:s}, s:[s]}",
 			 "ok", 0, "version", PC_VERSION, "uptime_seconds", (json_int_t)0,
 			 "draining", 0, "xdp", links_array(o), "kernel", "ok", status.kernel,
 			 "adopted", status.kernel, "reason", status.reason, "flows", "used",
-			 (json_int_t)used, "size", (json_int_t)size, "sessions", "used",
+			 (json_int_t)used, "size", (json_int_t)size, "permissions", "used",
+			 (json_int_t)perms, "size", (json_int_t)perm_room, "memory_bytes",
+			 (json_int_t)status.memory, "sessions", "used",
 			 (json_int_t)pc_usage_open_slots(o->usage), "max",
 			 (json_int_t)pc_dp_max_sessions(o->dp), "store", "ok", 1, "reason", "",
 			 "warnings", "pcd is not running");

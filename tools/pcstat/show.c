@@ -334,6 +334,8 @@ void show_health(FILE *f, const json_t *health)
 		number(health, "sessions", "used"), number(health, "sessions", "max"));
 	fprintf(f, "%-12s %" PRIu64 " of %" PRIu64 "\n", "flows", number(kernel, "flows", "used"),
 		number(kernel, "flows", "size"));
+	fprintf(f, "%-12s %" PRIu64 " of %" PRIu64 "\n", "permissions",
+		number(kernel, "permissions", "used"), number(kernel, "permissions", "size"));
 	if (json_object_get(health, "nexthops"))
 		fprintf(f, "%-12s %" PRIu64 ", %" PRIu64 " not resolved\n", "next hops",
 			number(health, "nexthops", "used"),

@@ -176,6 +176,8 @@ void pc_config_defaults(struct pc_config *c)
 		.xdp = PC_DP_AUTO,
 		.max_sessions = 65536,
 		.stranger_replies = 20,
+		.stranger_rate = 200,
+		.stranger_net_rate = 2000,
 		.linger_s = 300,
 	};
 }

@@ -55,6 +55,9 @@ struct pc_config {
 	size_t n_rule;
 	bool allow_all_peer_ports;
 	uint32_t stranger_replies; /* per second and source prefix, 20 */
+	/* Messages per second to the kernel half, other than data; 0: no limit. */
+	uint32_t stranger_rate;	    /* of one address, /32 or /64: 200 */
+	uint32_t stranger_net_rate; /* of one network, /24 or /48: 2000 */
 	uint32_t linger_s; /* data plane stays up after SIGTERM; 300; then it passes everything */
 };
 

@@ -267,23 +267,35 @@ static json_t *interfaces_array(const struct pc_daemon *d, json_t *warnings)
 	return array;
 }
 
+static void warn_full(const struct pc_daemon *d, json_t *warnings)
+{
+	uint32_t used, size;
+	const char *name;
+
+	if (pc_dp_fullest(d->dp, &name, &used, &size) == 0 && size && used >= size - size / 10)
+		json_array_append_new(warnings, json_sprintf("kernel table %s: %u of %u used", name,
+							     used, size));
+}
+
 static json_t *kernel_object(const struct pc_daemon *d, json_t *warnings)
 {
+	uint32_t flows = 0, flow_room = 0, perms = 0, perm_room = 0;
 	struct pc_dp_status status;
-	uint32_t used = 0, size = 0;
 
 	pc_dp_get_status(d->dp, &status);
-	if (status.kernel)
-		pc_dp_flow_usage(d->dp, &used, &size);
+	if (status.kernel) {
+		pc_dp_flow_usage(d->dp, &flows, &flow_room);
+		pc_dp_perm_usage(d->dp, &perms, &perm_room);
+		warn_full(d, warnings);
+	}
 	if (status.kernel_error)
 		json_array_append_new(warnings,
 				      json_sprintf("no kernel data plane: %s", status.reason));
-	if (size && used >= size - size / 10)
-		json_array_append_new(warnings,
-				      json_sprintf("kernel flows: %u of %u used", used, size));
-	return json_pack("{s:b, s:b, s:s, s:{s:I, s:I}}", "ok", status.kernel, "adopted",
-			 status.adopted, "reason", status.reason, "flows", "used", (json_int_t)used,
-			 "size", (json_int_t)size);
+	return json_pack("{s:b, s:b, s:s, s:{s:I, s:I}, s:{s:I, s:I}, s:I}", "ok", status.kernel,
+			 "adopted", status.adopted, "reason", status.reason, "flows", "used",
+			 (json_int_t)flows, "size", (json_int_t)flow_room, "permissions", "used",
+			 (json_int_t)perms, "size", (json_int_t)perm_room, "memory_bytes",
+			 (json_int_t)status.memory);
 }
 
 static json_t *nexthops_object(const struct pc_daemon *d, json_t *warnings)

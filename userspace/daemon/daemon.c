@@ -310,9 +310,9 @@ static void leave_plane(struct pc_daemon *d, bool shutdown_datapath)
 
 	if (shutdown_datapath || d->config.linger_s == 0) {
 		pc_plane_detach(d);
-	} else if (pc_glue_flows(d->glue)) {
-		pc_info("the kernel goes on forwarding %zu flows for at most %u s",
-			pc_glue_flows(d->glue), d->config.linger_s);
+	} else if (pc_glue_flows(d->glue) || pc_glue_perms(d->glue)) {
+		pc_info("the kernel goes on forwarding %zu flows, %zu permissions for at most %u s",
+			pc_glue_flows(d->glue), pc_glue_perms(d->glue), d->config.linger_s);
 		pc_glue_limit_flows(d->glue, now + d->config.linger_s * PC_NS_PER_S);
 		pc_turn_resync_flows(d->turn, now);
 	}

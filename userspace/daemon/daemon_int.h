@@ -41,6 +41,7 @@ int pc_plane_open(struct pc_daemon *d); /* dp and usage */
 /* Whether there is a kernel half, and none was there before this process. */
 bool pc_plane_made(const struct pc_daemon *d);
 void pc_plane_attach(struct pc_daemon *d);
+void pc_plane_limits(struct pc_daemon *d); /* those of the configuration, at once */
 void pc_plane_follow(struct pc_daemon *d); /* interfaces that come and go */
 void pc_plane_detach(struct pc_daemon *d); /* takes the program off the interfaces */
 /* @teardown: removes the maps with every flow too. */

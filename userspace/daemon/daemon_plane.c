@@ -55,7 +55,7 @@ static bool fits(const struct pc_daemon *d, struct pc_dp *old)
 	struct pc_dp_status status;
 
 	pc_dp_get_status(old, &status);
-	if (status.kernel && d->config.xdp == PC_DP_OFF)
+	if (status.kernel && (d->config.xdp == PC_DP_OFF || status.layout != PC_ABI_VERSION))
 		return false;
 	return (!status.kernel && status.user_counters_new) ||
 	       pc_dp_max_sessions(old) == d->config.max_sessions;
@@ -79,6 +79,7 @@ static void fold_last(struct pc_daemon *d, struct pc_dp *old)
  */
 static void retire(struct pc_daemon *d)
 {
+	struct pc_dp_status status;
 	struct pc_dp *old;
 	int r;
 
@@ -88,8 +89,15 @@ static void retire(struct pc_daemon *d)
 		pc_dp_close(old);
 		return;
 	}
-	pc_info("the data plane in %s was made for other settings: taking it down",
-		d->config.bpffs);
+	pc_dp_get_status(old, &status);
+	if (status.kernel && status.layout != PC_ABI_VERSION)
+		pc_info("the data plane in %s is of layout %u, this pcd has %u: taking it down; "
+			"its "
+			"counts are kept, sessions get new flows, packets until then are lost",
+			d->config.bpffs, status.layout, PC_ABI_VERSION);
+	else
+		pc_info("the data plane in %s was made for other settings: taking it down",
+			d->config.bpffs);
 	r = pc_dp_teardown(d->config.bpffs, true);
 	fold_last(d, old);
 	pc_dp_close(old);
@@ -113,9 +121,32 @@ static void service_ports(const struct pc_config *c, uint16_t ports[static PC_MA
 	}
 }
 
+/* More than fit: the program takes any address for ours, as it did without. */
+static void service_addrs(const struct pc_config *c,
+			  struct pc_ip addrs[static PC_MAX_SERVICE_ADDRS])
+{
+	size_t n = 0, j;
+
+	for (size_t i = 0; i < c->n_listen; i++) {
+		for (j = 0; j < n && !pc_ip_equal(&addrs[j], &c->listen[i].ip); j++)
+			;
+		if (j < n)
+			continue;
+		if (n == PC_MAX_SERVICE_ADDRS) {
+			memset(addrs, 0, n * sizeof(*addrs));
+			return;
+		}
+		addrs[n++] = c->listen[i].ip;
+	}
+}
+
 static void log_status(const struct pc_daemon *d, const struct pc_dp_status *s)
 {
-	if (s->kernel)
+	if (s->kernel && s->memory)
+		pc_info("data plane: %s in %s, %llu MiB of kernel memory",
+			s->adopted ? "adopted" : "new", d->config.bpffs,
+			(unsigned long long)(s->memory >> 20));
+	else if (s->kernel)
 		pc_info("data plane: %s in %s", s->adopted ? "adopted" : "new", d->config.bpffs);
 	else if (d->config.xdp == PC_DP_OFF)
 		pc_info("data plane: user space (xdp = off)");
@@ -147,6 +178,20 @@ static int lock_pins(struct pc_daemon *d)
 	return 0;
 }
 
+void pc_plane_limits(struct pc_daemon *d)
+{
+	const struct pc_config *c = &d->config;
+	/* Two seconds' worth at once: clients of one network come together. */
+	const struct pc_dp_limits limits = {
+		.host_per_s = c->stranger_rate,
+		.host_burst = 2 * c->stranger_rate,
+		.net_per_s = c->stranger_net_rate,
+		.net_burst = 2 * c->stranger_net_rate,
+	};
+
+	pc_dp_limits_set(d->dp, &limits);
+}
+
 int pc_plane_open(struct pc_daemon *d)
 {
 	const struct pc_config *c = &d->config;
@@ -164,6 +209,7 @@ int pc_plane_open(struct pc_daemon *d)
 	int r;
 
 	service_ports(c, config.service_ports);
+	service_addrs(c, config.service_addrs);
 	r = lock_pins(d);
 	if (r)
 		return r;
@@ -177,6 +223,7 @@ int pc_plane_open(struct pc_daemon *d)
 		return r;
 	pc_dp_get_status(d->dp, &status);
 	log_status(d, &status);
+	pc_plane_limits(d);
 	r = usage_of(d, d->dp, &d->usage);
 	if (r) {
 		pc_error("loading the counters: %s", pc_strerror(r));

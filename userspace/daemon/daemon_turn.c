@@ -270,8 +270,10 @@ void pc_daemon_turn_restore(struct pc_daemon *d)
 	close_others(r, now);
 	swept = pc_glue_sweep(d->glue);
 	if (r->first || swept > 0)
-		pc_info("adopted %u sessions, %zu flows; dropped %u sessions, %d flow entries",
-			r->restored, pc_glue_flows(d->glue), r->dropped, swept > 0 ? swept : 0);
+		pc_info("adopted %u sessions, %zu flows, %zu permissions; dropped %u sessions, %d "
+			"kernel entries",
+			r->restored, pc_glue_flows(d->glue), pc_glue_perms(d->glue), r->dropped,
+			swept > 0 ? swept : 0);
 }
 
 const char *pc_daemon_turn_uri(const struct pc_daemon *d, char *buf, size_t size)

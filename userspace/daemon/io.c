@@ -214,6 +214,11 @@ void pc_io_port_assign(struct pc_io *io, void *port, struct pc_turn_alloc *alloc
 	ev_io_start(io->loop, &s->watcher);
 }
 
+const struct pc_addr *pc_io_port_local(const void *port)
+{
+	return &((const struct io_socket *)port)->local;
+}
+
 void pc_io_port_close(struct pc_io *io, void *port)
 {
 	struct io_socket *s = port;

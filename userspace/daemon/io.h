@@ -47,6 +47,7 @@ void pc_io_send_peer(struct pc_io *io, void *port, const struct pc_addr *peer,
 int pc_io_port_open(struct pc_io *io, const struct pc_addr *local, struct pc_turn_alloc *alloc,
 		    void **ret_port);
 void pc_io_port_assign(struct pc_io *io, void *port, struct pc_turn_alloc *alloc);
+const struct pc_addr *pc_io_port_local(const void *port);
 void pc_io_port_close(struct pc_io *io, void *port);
 /* The datagram queued last was forwarded for @slot: counted when it is sent. */
 void pc_io_count(struct pc_io *io, uint32_t slot, bool up, uint32_t payload_bytes,

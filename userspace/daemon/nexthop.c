@@ -276,13 +276,14 @@ void pc_nexthops_set_probe_interval(struct pc_nexthops *n, uint64_t ns)
 	n->table.probe_ns = ns;
 }
 
-static bool reserve(void *arg, const struct pc_flow4_key *key, const struct pc_flow4 *flow)
+static bool reserve(void *arg, const struct pc_dp_entry *entry)
 {
 	struct pc_nexthops *n = arg;
+	uint16_t inside = PC_FLOW_UP | PC_FLOW_HAIRPIN;
 
 	/* Another tenant is reached through that one's flow. */
-	if (flow->flags != (PC_FLOW_UP | PC_FLOW_HAIRPIN))
-		pc_nexthop_table_reserve(&n->table, flow->nexthop);
+	if (entry->kind != PC_DP_PORT && (entry->flags & inside) != inside)
+		pc_nexthop_table_reserve(&n->table, entry->nexthop);
 	return true;
 }
 
@@ -307,7 +308,7 @@ static int init(struct pc_nexthops *n, struct pc_dp *dp)
 	if (err)
 		return err;
 	/* Flows of an earlier daemon go on naming their slots until they are written again. */
-	pc_dp_flow_sweep(dp, reserve, n);
+	pc_dp_sweep(dp, reserve, n);
 	return 0;
 }
 

@@ -91,6 +91,7 @@ static void update(struct pc_nexthop_entry *e, const struct pc_dp_nexthop *link,
 	memset(&hop, 0, sizeof(hop));
 	hop.ifindex = link->ifindex;
 	hop.mtu = link->mtu;
+	hop.family = e->key.family;
 	memcpy(hop.src_mac, link->src_mac, sizeof(hop.src_mac));
 	hop.n_vlans = link->n_vlans;
 	memcpy(hop.vlan, link->vlan, sizeof(hop.vlan));

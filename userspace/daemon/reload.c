@@ -108,6 +108,7 @@ int pc_daemon_reload(struct pc_daemon *d, char *ret_error, size_t error_size)
 	pc_config_free(&d->config);
 	d->config = c;
 	explicit_bzero(c.secret, sizeof(c.secret));
+	pc_plane_limits(d);
 	d->reloads++;
 	pc_info("configuration reloaded from %s", d->config_path);
 	return 0;

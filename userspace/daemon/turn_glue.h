@@ -14,13 +14,17 @@
 extern const struct pc_turn_ops pc_glue_ops; /* ctx: struct pc_glue */
 
 int pc_glue_new(struct pc_daemon *d, struct pc_glue **ret_glue);
-/* Forgets the kernel flows without deleting them. */
+/* Forgets what the kernel has without deleting it. */
 void pc_glue_free(struct pc_glue *g);
-/* Deletes kernel flows that no restored session asked for. Returns how many, or a negative code. */
+/*
+ * Deletes flows, permissions and ports of the kernel that no restored session asked for. Returns
+ * how many entries, or a negative code.
+ */
 int pc_glue_sweep(struct pc_glue *g);
-/* Flows written from now on end no later than @until (monotonic ns). */
+/* Flows and permissions written from now on end no later than @until (monotonic ns). */
 void pc_glue_limit_flows(struct pc_glue *g, uint64_t until);
-/* Channels that the kernel forwards. */
+/* Channels that the kernel forwards, and permissions it knows. */
 size_t pc_glue_flows(const struct pc_glue *g);
+size_t pc_glue_perms(const struct pc_glue *g);
 
 #endif

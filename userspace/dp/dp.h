@@ -28,6 +28,8 @@ struct pc_dp_config {
 	const char *state_dir; /* counters of the user-space path: STATE_DIR/count.v1 */
 	uint32_t max_sessions;
 	uint16_t service_ports[PC_MAX_SERVICE_PORTS]; /* 0 ends the list */
+	/* Where they are served, so that nobody is answered in another's name; none: everywhere. */
+	struct pc_ip service_addrs[PC_MAX_SERVICE_ADDRS];
 	uint16_t relay_low, relay_high;
 	bool kernel;	    /* false: never touch BPF (xdp = off) */
 	const char *object; /* NULL: the built-in program; else a BPF object file (tests) */
@@ -41,6 +43,13 @@ struct pc_dp_status {
 	char reason[160];	/* one line for people, "" when kernel */
 	uint64_t generation;	/* pc_meta.created_ns: changes when kernel counters start at 0 */
 	bool user_counters_new; /* the file was created or reset (host rebooted) */
+	/*
+	 * Layout of the maps (PC_ABI_VERSION). An older one is only ever seen through
+	 * pc_dp_open_readonly, and only its counters can be read then.
+	 */
+	uint32_t layout;
+	uint64_t memory; /* bytes of kernel memory that the maps take now; 0: the kernel does not
+			    say */
 };
 
 /*
@@ -50,7 +59,10 @@ struct pc_dp_status {
  * the links atomically. Another layout or size: PC_ERR_VERSION in kernel_error, nothing touched.
  */
 int pc_dp_open(const struct pc_dp_config *config, struct pc_dp **ret_dp);
-/* Read-only view of what is pinned and of the counter file, for pcstat without a daemon. */
+/*
+ * Read-only view of what is pinned and of the counter file, for pcstat without a daemon, and for
+ * the daemon that takes over from an older one (status.layout).
+ */
 int pc_dp_open_readonly(const char *bpffs, const char *state_dir, struct pc_dp **ret_dp);
 /* Closes descriptors. Pins, links and forwarding stay. */
 void pc_dp_close(struct pc_dp *dp);
@@ -85,25 +97,69 @@ int pc_dp_teardown(const char *bpffs, bool keep_maps);
 
 void pc_dp_heartbeat(struct pc_dp *dp, uint64_t now);
 
-/* A channel binding: both directions. IPv6 or mixed families: PC_ERR_UNSUPPORTED. */
+/* A channel binding: both directions, in any mix of families. */
 struct pc_dp_flow {
 	uint32_t slot;
 	uint16_t channel;
 	struct pc_addr client, server, relayed, peer;
 	bool hairpin;
 	uint64_t expires_ns;
-	uint32_t nexthop_client, nexthop_peer;
+	uint32_t nexthop_client, nexthop_peer; /* PC_MAX_NEXTHOPS: no way, packets pass */
 };
-/* 0, PC_ERR_FULL, PC_ERR_UNSUPPORTED, PC_ERR_STATE (no kernel half) or -errno. */
+/* 0, PC_ERR_FULL, PC_ERR_STATE (no kernel half) or -errno. */
 int pc_dp_flow_set(struct pc_dp *dp, const struct pc_dp_flow *flow);
 int pc_dp_flow_del(struct pc_dp *dp, const struct pc_dp_flow *flow);
-/* Deletes every kernel flow @keep says no to (adoption). Returns how many, or a negative code. */
-int pc_dp_flow_sweep(struct pc_dp *dp,
-		     bool (*keep)(void *arg, const struct pc_flow4_key *key,
-				  const struct pc_flow4 *flow),
-		     void *arg);
-/* Number of kernel flow entries, and room for them. */
+
+/* A permission: Send indications to any port of a peer's address, Data indications from it. */
+struct pc_dp_perm {
+	uint32_t slot;
+	struct pc_addr client, server, relayed;
+	struct pc_ip peer;
+	bool hairpin;
+	uint64_t expires_ns;
+	uint32_t nexthop_client, nexthop_peer;
+};
+/* As above. */
+int pc_dp_perm_set(struct pc_dp *dp, const struct pc_dp_perm *perm);
+int pc_dp_perm_del(struct pc_dp *dp, const struct pc_dp_perm *perm);
+
+/* A relayed port that is allocated (or no longer): what nothing covers is dropped on it. */
+int pc_dp_port_set(struct pc_dp *dp, const struct pc_addr *relayed, bool allocated);
+
+/*
+ * Limits on messages of strangers, per second and burst, by source address (/32, /64) and by
+ * network (/24, /48). 0 per second: no limit. At once, without a reload.
+ */
+struct pc_dp_limits {
+	uint32_t host_per_s, host_burst;
+	uint32_t net_per_s, net_burst;
+};
+void pc_dp_limits_set(struct pc_dp *dp, const struct pc_dp_limits *limits);
+
+enum pc_dp_kind { PC_DP_FLOW, PC_DP_PERM, PC_DP_PORT };
+/* An entry of the kernel's maps, one direction of a binding or a permission. */
+struct pc_dp_entry {
+	enum pc_dp_kind kind;
+	uint16_t flags;	  /* PC_FLOW_* */
+	uint16_t channel; /* flows: as it arrives, or is added */
+	struct pc_addr src,
+		dst;	   /* of what arrives; a permission's peer has port 0; ports: dst only */
+	struct pc_ip peer; /* permissions, up: address in the indication */
+	uint32_t slot, nexthop;
+	uint64_t expires_ns;
+};
+/*
+ * Deletes every entry @keep says no to (adoption), flows, permissions and ports. Returns how many,
+ * or a negative code.
+ */
+int pc_dp_sweep(struct pc_dp *dp, bool (*keep)(void *arg, const struct pc_dp_entry *entry),
+		void *arg);
+/* Number of kernel flow entries of both families, two per binding, and room for them. */
 int pc_dp_flow_usage(struct pc_dp *dp, uint32_t *ret_used, uint32_t *ret_size);
+/* The same of permissions. */
+int pc_dp_perm_usage(struct pc_dp *dp, uint32_t *ret_used, uint32_t *ret_size);
+/* The map that is closest to being full ("flow4", "perm6"...): its use, for warnings. */
+int pc_dp_fullest(struct pc_dp *dp, const char **ret_name, uint32_t *ret_used, uint32_t *ret_size);
 
 /*
  * One interface or way out: builds the link header. @vlan: 0 to 2 tags, outermost first, as TCI.
@@ -112,6 +168,7 @@ int pc_dp_flow_usage(struct pc_dp *dp, uint32_t *ret_used, uint32_t *ret_size);
 struct pc_dp_nexthop {
 	uint32_t ifindex; /* interface the program is attached to (the lower one of a VLAN) */
 	uint16_t mtu;
+	uint8_t family; /* of the packets: 6, else IPv4 */
 	uint8_t src_mac[6];
 	uint8_t dst_mac[6];
 	bool resolved;

@@ -1,29 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* A data plane in memory, for tests: same functions, same order of effects, no kernel. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/htab.h"
-#include "base/siphash.h"
 #include "dp/dp_fake.h"
 #include "dp/dp_int.h"
-
-struct fake_flow {
-	struct pc_hnode node;
-	struct pc_flow4_key key;
-	struct pc_flow4 flow;
-};
 
 /* What outlives a handle. */
 static struct {
 	bool pinned;
 	struct pc_meta meta;
 	struct pc_ctl ctl;
-	struct pc_htab flows;
 	uint32_t max_sessions;
 	struct pc_count *kernel;
 	struct pc_count *user;
@@ -33,55 +23,16 @@ static struct {
 	struct pc_dp_link links[PC_MAX_TXPORTS]; /* adopted: pinned */
 	size_t n_links;
 
+	struct pc_dp_limits limits;
+
 	struct pc_dp_fake_faults faults;
 } world;
 
-static uint64_t hash_key(const struct pc_flow4_key *key)
-{
-	static const uint8_t secret[16] = "fake data plane";
-
-	return pc_siphash24(secret, key, sizeof(*key));
-}
-
-static struct fake_flow *find_flow(const struct pc_flow4_key *key)
-{
-	struct pc_hnode *node;
-
-	if (!world.flows.buckets)
-		return NULL;
-	for (node = pc_htab_first(&world.flows, hash_key(key)); node; node = pc_htab_next(node)) {
-		struct fake_flow *flow = pc_container_of(node, struct fake_flow, node);
-
-		if (!memcmp(&flow->key, key, sizeof(*key)))
-			return flow;
-	}
-	return NULL;
-}
-
-static void remove_flow(struct fake_flow *flow)
-{
-	pc_htab_remove(&world.flows, &flow->node);
-	free(flow);
-}
-
-static void clear_flows(void)
-{
-	struct pc_htab_iter it = { 0 };
-	struct pc_hnode *node;
-
-	if (!world.flows.buckets)
-		return;
-	while ((node = pc_htab_iterate(&world.flows, &it)))
-		remove_flow(pc_container_of(node, struct fake_flow, node));
-	pc_htab_free(&world.flows);
-}
-
 static void unpin(void)
 {
-	clear_flows();
+	pc_dp_fake_tables_clear();
 	free(world.kernel);
 	world.kernel = NULL;
-	world.flows = (struct pc_htab){ 0 };
 	memset(world.reasons_kernel, 0, sizeof(world.reasons_kernel));
 	memset(world.nexthops, 0, sizeof(world.nexthops));
 	world.ctl = (struct pc_ctl){ 0 };
@@ -115,7 +66,7 @@ static int open_user(struct pc_dp *dp, uint32_t max_sessions)
 static int make_kernel(uint32_t max_sessions)
 {
 	world.kernel = calloc(max_sessions, sizeof(*world.kernel));
-	if (!world.kernel || pc_htab_init(&world.flows, 64)) {
+	if (!world.kernel || pc_dp_fake_tables_init(max_sessions)) {
 		unpin();
 		return -ENOMEM;
 	}
@@ -123,7 +74,7 @@ static int make_kernel(uint32_t max_sessions)
 		.magic = PC_ABI_MAGIC,
 		.abi_version = PC_ABI_VERSION,
 		.max_sessions = max_sessions,
-		.flow_entries = pc_dp_flow_entries(max_sessions),
+		.flow_entries = pc_dp_map_entries(PC_DP_FLOW4, max_sessions),
 		.created_ns = pc_clock_realtime(),
 	};
 	world.pinned = true;
@@ -147,6 +98,7 @@ static void open_kernel(struct pc_dp *dp)
 	}
 	st->kernel = true;
 	st->generation = world.meta.created_ns;
+	st->layout = PC_ABI_VERSION;
 	world.ctl.guard_ifindex = 0;
 }
 
@@ -184,6 +136,7 @@ int pc_dp_open_readonly(const char *bpffs, const char *state_dir, struct pc_dp *
 	dp->status.kernel = dp->status.adopted = world.pinned;
 	dp->status.kernel_error = world.pinned ? 0 : -ENOENT;
 	dp->status.generation = world.pinned ? world.meta.created_ns : 0;
+	dp->status.layout = world.pinned ? PC_ABI_VERSION : 0;
 	*ret_dp = dp;
 	return 0;
 }
@@ -300,102 +253,10 @@ void pc_dp_heartbeat(struct pc_dp *dp, uint64_t now)
 		world.ctl.heartbeat_ns = now;
 }
 
-static uint32_t flow_size(void)
+void pc_dp_limits_set(struct pc_dp *dp, const struct pc_dp_limits *limits)
 {
-	return world.faults.flow_room ? world.faults.flow_room : world.meta.flow_entries;
-}
-
-static int put_flow(const struct pc_flow4_key *key, const struct pc_flow4 *value, bool *ret_added)
-{
-	struct fake_flow *flow = find_flow(key);
-
-	*ret_added = false;
-	if (flow) {
-		flow->flow = *value;
-		return 0;
-	}
-	if (world.flows.count >= flow_size())
-		return PC_ERR_FULL;
-	flow = calloc(1, sizeof(*flow));
-	if (!flow)
-		return -ENOMEM;
-	flow->key = *key;
-	flow->flow = *value;
-	pc_htab_insert(&world.flows, &flow->node, hash_key(key));
-	*ret_added = true;
-	return 0;
-}
-
-int pc_dp_flow_set(struct pc_dp *dp, const struct pc_dp_flow *flow)
-{
-	struct pc_flow4_key keys[2];
-	struct pc_flow4 values[2];
-	bool added_down, added_up;
-	int err;
-
-	if (!dp->status.kernel)
-		return PC_ERR_STATE;
-	err = pc_dp_flow_encode(flow, keys, values);
-	if (err)
-		return err;
-	if (flow->slot >= dp->max_sessions)
-		return PC_ERR_RANGE;
-	err = put_flow(&keys[1], &values[1], &added_down);
-	if (err)
-		return err;
-	err = put_flow(&keys[0], &values[0], &added_up);
-	if (err && added_down)
-		remove_flow(find_flow(&keys[1]));
-	return err;
-}
-
-int pc_dp_flow_del(struct pc_dp *dp, const struct pc_dp_flow *flow)
-{
-	struct pc_flow4_key keys[2];
-	struct pc_flow4 values[2];
-	int err;
-
-	if (!dp->status.kernel)
-		return PC_ERR_STATE;
-	err = pc_dp_flow_encode(flow, keys, values);
-	for (int i = 0; i < 2 && !err; i++) {
-		struct fake_flow *found = find_flow(&keys[i]);
-
-		if (found)
-			remove_flow(found);
-	}
-	return err;
-}
-
-int pc_dp_flow_sweep(struct pc_dp *dp,
-		     bool (*keep)(void *arg, const struct pc_flow4_key *key,
-				  const struct pc_flow4 *flow),
-		     void *arg)
-{
-	struct pc_htab_iter it = { 0 };
-	struct pc_hnode *node;
-	int deleted = 0;
-
-	if (!dp->status.kernel)
-		return PC_ERR_STATE;
-	while ((node = pc_htab_iterate(&world.flows, &it))) {
-		struct fake_flow *flow = pc_container_of(node, struct fake_flow, node);
-
-		if (keep(arg, &flow->key, &flow->flow))
-			continue;
-		remove_flow(flow);
-		deleted++;
-	}
-	return deleted;
-}
-
-int pc_dp_flow_usage(struct pc_dp *dp, uint32_t *ret_used, uint32_t *ret_size)
-{
-	if (!dp->status.kernel)
-		return PC_ERR_STATE;
-	*ret_used = (uint32_t)world.flows.count;
-	*ret_size = flow_size();
-	return 0;
+	if (dp->status.kernel)
+		world.limits = *limits;
 }
 
 int pc_dp_nexthop_set(struct pc_dp *dp, uint32_t index, const struct pc_dp_nexthop *nh)
@@ -446,27 +307,9 @@ struct pc_dp_fake_faults *pc_dp_fake_faults(void)
 	return &world.faults;
 }
 
-const struct pc_flow4 *pc_dp_fake_find(const struct pc_addr *src, const struct pc_addr *dst,
-				       uint16_t channel)
+const struct pc_dp_limits *pc_dp_fake_limits(void)
 {
-	struct pc_flow4_key key = {
-		.sport = htons(src->port),
-		.dport = htons(dst->port),
-		.channel = htons(channel),
-	};
-	const struct fake_flow *flow;
-
-	if (src->ip.family != 4 || dst->ip.family != 4)
-		return NULL;
-	memcpy(&key.saddr, src->ip.b, sizeof(key.saddr));
-	memcpy(&key.daddr, dst->ip.b, sizeof(key.daddr));
-	flow = find_flow(&key);
-	return flow ? &flow->flow : NULL;
-}
-
-size_t pc_dp_fake_flows(void)
-{
-	return world.flows.count;
+	return &world.limits;
 }
 
 const struct pc_nexthop *pc_dp_fake_nexthop(uint32_t index)

@@ -24,15 +24,24 @@ struct pc_dp_fake_faults {
 	int kernel;		   /* only the kernel half of it */
 	int attach[PC_DP_OFF + 1]; /* by mode */
 	int selftest;
-	uint32_t flow_room; /* flow entries, two per binding; 0: what max_sessions gives */
+	int perm_set; /* no matter how much room there is */
+	/* Entries of each family, two per binding or permission; 0: what max_sessions gives. */
+	uint32_t flow_room;
+	uint32_t perm_room;
 };
 struct pc_dp_fake_faults *pc_dp_fake_faults(void);
 
 /* --- to look into it --- */
 /* What a packet with these headers would meet: NULL when there is no flow. Host byte order. */
-const struct pc_flow4 *pc_dp_fake_find(const struct pc_addr *src, const struct pc_addr *dst,
-				       uint16_t channel);
-size_t pc_dp_fake_flows(void);
+const struct pc_flow *pc_dp_fake_find(const struct pc_addr *src, const struct pc_addr *dst,
+				      uint16_t channel);
+/* An entry of the permission with these addresses; NULL: none. */
+const struct pc_perm *pc_dp_fake_find_perm(const struct pc_dp_perm *perm, bool up);
+bool pc_dp_fake_port(const struct pc_addr *relayed);
+size_t pc_dp_fake_flows(void); /* entries of both families */
+size_t pc_dp_fake_perms(void);
+size_t pc_dp_fake_ports(void);
+const struct pc_dp_limits *pc_dp_fake_limits(void);
 const struct pc_nexthop *pc_dp_fake_nexthop(uint32_t index);
 const struct pc_ctl *pc_dp_fake_ctl(void);
 

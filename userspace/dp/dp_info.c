@@ -1,22 +1,38 @@
 /* SPDX-License-Identifier: MIT */
-/* What needs no kernel: names, the table of reasons, how flows and next hops become map entries. */
-#include <arpa/inet.h>
+/* What needs no kernel: names, the maps, the table of reasons, link headers. */
 #include <string.h>
 
 #include "base/err.h"
 #include "dp/dp_int.h"
-#include "lib/csum.h"
 
 /* Stacked VLAN interfaces of Linux use this tag for both unless told otherwise. */
 #define PC_ETHERTYPE_VLAN 0x8100
 #define PC_ETHERTYPE_IPV4 0x0800
+#define PC_ETHERTYPE_IPV6 0x86dd
 #define PC_MAC_LEN	  6
 
-const char *const pc_dp_map_names[PC_DP_MAPS] = {
-	[PC_DP_META] = PC_MAP_META,	[PC_DP_CTL] = PC_MAP_CTL,
-	[PC_DP_FLOW4] = PC_MAP_FLOW4,	[PC_DP_COUNT] = PC_MAP_COUNT,
-	[PC_DP_REASON] = PC_MAP_REASON, [PC_DP_NEXTHOP] = PC_MAP_NEXTHOP,
-	[PC_DP_TXPORT] = PC_MAP_TXPORT,
+#define PC_TABLE(map_name, key, value, n, demand)               \
+	{                                                       \
+		map_name, sizeof(key), sizeof(value), n, demand \
+	}
+
+/*
+ * Two directions each, of two channels and of four permissions for every session. IPv4 channels are
+ * what most packets need: their memory is there from the start, that of the others comes with use.
+ */
+const struct pc_dp_map_info pc_dp_maps[PC_DP_MAPS] = {
+	[PC_DP_META] = PC_TABLE(PC_MAP_META, uint32_t, struct pc_meta, 0, false),
+	[PC_DP_CTL] = PC_TABLE(PC_MAP_CTL, uint32_t, struct pc_ctl, 0, false),
+	[PC_DP_FLOW4] = PC_TABLE(PC_MAP_FLOW4, struct pc_flow4_key, struct pc_flow, 4, false),
+	[PC_DP_FLOW6] = PC_TABLE(PC_MAP_FLOW6, struct pc_flow6_key, struct pc_flow, 4, true),
+	[PC_DP_PERM4] = PC_TABLE(PC_MAP_PERM4, struct pc_perm4_key, struct pc_perm, 8, true),
+	[PC_DP_PERM6] = PC_TABLE(PC_MAP_PERM6, struct pc_perm6_key, struct pc_perm, 8, true),
+	[PC_DP_PORTS] = PC_TABLE(PC_MAP_PORT, struct pc_port_key, uint32_t, 2, true),
+	[PC_DP_LIMIT] = PC_TABLE(PC_MAP_LIMIT, struct pc_limit_key, struct pc_limit, 0, false),
+	[PC_DP_COUNT] = PC_TABLE(PC_MAP_COUNT, uint32_t, struct pc_count, 1, false),
+	[PC_DP_REASON] = PC_TABLE(PC_MAP_REASON, uint32_t, uint64_t, 0, false),
+	[PC_DP_NEXTHOP] = PC_TABLE(PC_MAP_NEXTHOP, uint32_t, struct pc_nexthop_slot, 0, false),
+	[PC_DP_TXPORT] = PC_TABLE(PC_MAP_TXPORT, uint32_t, uint32_t, 0, false),
 };
 
 static const char *const mode_names[] = {
@@ -60,63 +76,11 @@ const struct pc_reason_info *pc_dp_reason_info(enum pc_reason reason)
 	return (unsigned int)reason < PC_REASON_COUNT ? &reasons[reason] : &unknown;
 }
 
-uint32_t pc_dp_flow_entries(uint32_t max_sessions)
+uint32_t pc_dp_map_entries(enum pc_dp_map which, uint32_t max_sessions)
 {
-	return max_sessions > UINT32_MAX / 4 ? UINT32_MAX : max_sessions * 4;
-}
+	uint64_t n = (uint64_t)max_sessions * pc_dp_maps[which].per_session;
 
-static uint32_t ip4(const struct pc_addr *addr)
-{
-	uint32_t value;
-
-	memcpy(&value, addr->ip.b, sizeof(value));
-	return value;
-}
-
-/* One direction: what arrives from @src on @dst leaves from @from to @to. */
-static void encode_direction(const struct pc_addr *src, const struct pc_addr *dst,
-			     const struct pc_addr *from, const struct pc_addr *to,
-			     struct pc_flow4_key *key, struct pc_flow4 *value)
-{
-	*key = (struct pc_flow4_key){
-		.saddr = ip4(src),
-		.daddr = ip4(dst),
-		.sport = htons(src->port),
-		.dport = htons(dst->port),
-	};
-	*value = (struct pc_flow4){
-		.saddr = ip4(from),
-		.daddr = ip4(to),
-		.sport = htons(from->port),
-		.dport = htons(to->port),
-	};
-}
-
-int pc_dp_flow_encode(const struct pc_dp_flow *flow, struct pc_flow4_key ret_keys[static 2],
-		      struct pc_flow4 ret_flows[static 2])
-{
-	if (flow->client.ip.family != 4 || flow->server.ip.family != 4 ||
-	    flow->relayed.ip.family != 4 || flow->peer.ip.family != 4)
-		return PC_ERR_UNSUPPORTED;
-
-	encode_direction(&flow->client, &flow->server, &flow->relayed, &flow->peer, &ret_keys[0],
-			 &ret_flows[0]);
-	ret_keys[0].channel = htons(flow->channel);
-	ret_flows[0].flags = PC_FLOW_UP | (flow->hairpin ? PC_FLOW_HAIRPIN : 0);
-	ret_flows[0].nexthop = flow->hairpin ? 0 : flow->nexthop_peer;
-
-	encode_direction(&flow->peer, &flow->relayed, &flow->server, &flow->client, &ret_keys[1],
-			 &ret_flows[1]);
-	ret_flows[1].channel = htons(flow->channel);
-	ret_flows[1].flags = flow->hairpin ? PC_FLOW_HAIRPIN : 0;
-	ret_flows[1].nexthop = flow->nexthop_client;
-
-	for (int i = 0; i < 2; i++) {
-		ret_flows[i].slot = flow->slot;
-		ret_flows[i].expires_ns = flow->expires_ns;
-		pc_csum_flow4(&ret_keys[i], &ret_flows[i]);
-	}
-	return 0;
+	return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
 }
 
 static size_t put_u16(uint8_t *at, uint16_t value)
@@ -144,7 +108,7 @@ int pc_dp_nexthop_encode(const struct pc_dp_nexthop *nh, struct pc_nexthop *ret_
 		len += put_u16(out.l2 + len, PC_ETHERTYPE_VLAN);
 		len += put_u16(out.l2 + len, nh->vlan[i]);
 	}
-	len += put_u16(out.l2 + len, PC_ETHERTYPE_IPV4);
+	len += put_u16(out.l2 + len, nh->family == 6 ? PC_ETHERTYPE_IPV6 : PC_ETHERTYPE_IPV4);
 	out.ifindex = nh->ifindex;
 	out.mtu = nh->mtu;
 	out.l2_len = (uint16_t)len;

@@ -4,10 +4,11 @@
  * other. Nobody else includes this.
  *
  *   dp_open.c     open, adopt, close, status           dp_attach.c   links on interfaces
- *   dp_load.c     object file -> loaded program        dp_flow.c     channel bindings
+ *   dp_load.c     object file -> loaded program        dp_flow.c     bindings, permissions, ports
  *   dp_pin.c      directory, pins, teardown            dp_nexthop.c  ways out
  *   dp_diag.c     failures in one line                 dp_count.c    counters of the kernel
  *   dp_user.c     counters of user space, a file       dp_info.c     what needs no kernel
+ *   dp_maps.c     pinned maps                          dp_encode.c   map entries, no kernel either
  */
 #ifndef PC_DP_DP_INT_H
 #define PC_DP_DP_INT_H
@@ -22,13 +23,28 @@ enum pc_dp_map {
 	PC_DP_META,
 	PC_DP_CTL,
 	PC_DP_FLOW4,
+	PC_DP_FLOW6,
+	PC_DP_PERM4,
+	PC_DP_PERM6,
+	PC_DP_PORTS,
+	PC_DP_LIMIT,
 	PC_DP_COUNT,
 	PC_DP_REASON,
 	PC_DP_NEXTHOP,
 	PC_DP_TXPORT,
 	PC_DP_MAPS
 };
-extern const char *const pc_dp_map_names[PC_DP_MAPS];
+/* Those whose entries are written one by one, and counted. */
+#define PC_DP_FIRST_TABLE PC_DP_FLOW4
+#define PC_DP_LAST_TABLE  PC_DP_PORTS
+
+struct pc_dp_map_info {
+	const char *name;
+	uint32_t key_size, value_size;
+	uint32_t per_session; /* entries for each session; 0: the object says how many */
+	bool on_demand;	      /* memory is taken by entry, not at once */
+};
+extern const struct pc_dp_map_info pc_dp_maps[PC_DP_MAPS];
 
 /* Room for pins: directory and the longest name. */
 #define PC_DP_PATH_MAX 512
@@ -54,10 +70,11 @@ struct pc_dp {
 	bool readonly;
 	struct pc_dp_status status;
 	uint16_t service_ports[PC_MAX_SERVICE_PORTS];
+	__be32 service_addrs[PC_MAX_SERVICE_ADDRS][4]; /* as the program has them */
 	uint16_t relay_low, relay_high;
 	uint32_t max_sessions;
-	uint32_t flow_entries;
-	uint32_t flow_used;
+	uint32_t table_sessions;   /* that the kernel's maps were made for */
+	uint32_t used[PC_DP_MAPS]; /* entries of the tables */
 	unsigned int n_cpus;
 
 	int map_fd[PC_DP_MAPS];
@@ -79,16 +96,37 @@ struct pc_dp {
 
 /* --- dp_info.c --- */
 
-/* Entries of the flow map: room for two channels, each of two directions, for every session. */
-uint32_t pc_dp_flow_entries(uint32_t max_sessions);
-/*
- * The map entries of a binding: [0] up, [1] down. PC_ERR_UNSUPPORTED when it is not IPv4 on all
- * sides.
- */
-int pc_dp_flow_encode(const struct pc_dp_flow *flow, struct pc_flow4_key ret_keys[static 2],
-		      struct pc_flow4 ret_flows[static 2]);
+/* Entries of a map that depends on max_sessions; 0: the object says. */
+uint32_t pc_dp_map_entries(enum pc_dp_map which, uint32_t max_sessions);
 /* The link header, MTU and interface; txport is left 0. 0 or PC_ERR_RANGE (more than two tags). */
 int pc_dp_nexthop_encode(const struct pc_dp_nexthop *nh, struct pc_nexthop *ret_nexthop);
+
+/* --- dp_encode.c --- */
+
+/* One entry of a table, padding zeroed. */
+struct pc_dp_item {
+	enum pc_dp_map map;
+	union {
+		struct pc_flow4_key flow4;
+		struct pc_flow6_key flow6;
+		struct pc_perm4_key perm4;
+		struct pc_perm6_key perm6;
+		struct pc_port_key port;
+	} key;
+	union {
+		struct pc_flow flow;
+		struct pc_perm perm;
+		uint32_t port; /* means nothing */
+	} value;
+};
+/* [0] up, [1] down. PC_ERR_RANGE: what arrives and what is sent is not of one family each. */
+int pc_dp_flow_encode(const struct pc_dp_flow *flow, struct pc_dp_item ret_items[static 2]);
+int pc_dp_perm_encode(const struct pc_dp_perm *perm, struct pc_dp_item ret_items[static 2]);
+int pc_dp_port_encode(const struct pc_addr *relayed, struct pc_dp_item *ret_item);
+/* IPv4 as ::ffff:a.b.c.d. */
+void pc_dp_encode_mapped(const struct pc_ip *ip, __be32 ret_words[static 4]);
+void pc_dp_decode(enum pc_dp_map map, const void *key, const void *value,
+		  struct pc_dp_entry *ret_entry);
 
 /* --- dp_diag.c --- */
 
@@ -118,6 +156,18 @@ int pc_dp_pin_replace(const char *bpffs, const char *name, int fd);
 int pc_dp_pin_each_link(const char *bpffs, int (*fn)(void *arg, const char *path, uint32_t ifindex),
 			void *arg);
 
+/* --- dp_maps.c --- */
+
+/* A pin, if the map has the shape this build expects. 0, -errno or PC_ERR_VERSION. */
+int pc_dp_map_pinned(const struct pc_dp *dp, const char *name, uint32_t value_size, int *ret_fd);
+/* One of this layout into dp->map_fd; all that are missing there. */
+int pc_dp_map_get(struct pc_dp *dp, enum pc_dp_map which);
+int pc_dp_maps_get(struct pc_dp *dp);
+int pc_dp_meta_read(const struct pc_dp *dp, struct pc_meta *ret_meta);
+int pc_dp_meta_write(const struct pc_dp *dp, const struct pc_meta *meta);
+/* Bytes that the kernel says the maps take; 0 when it says nothing. */
+uint64_t pc_dp_maps_memory(const struct pc_dp *dp);
+
 /* --- dp_load.c --- */
 
 struct bpf_object;
@@ -126,7 +176,8 @@ struct bpf_object;
 int pc_dp_object_open(struct pc_dp *dp, const struct pc_dp_config *config,
 		      struct bpf_object **ret_object);
 /* Text for pc_meta.build: the version, and a hash over object and constants. */
-int pc_dp_object_build(const struct pc_dp_config *config, char ret_build[static 40]);
+int pc_dp_object_build(const struct pc_dp *dp, const struct pc_dp_config *config,
+		       char ret_build[static 40]);
 /*
  * Loads it; the program's descriptor is dp->prog_fd then, owned. With @reuse its maps are those of
  * dp->map_fd, else new ones take their place there.
@@ -149,8 +200,12 @@ void pc_dp_nexthops_refresh(struct pc_dp *dp);
 
 /* --- dp_flow.c --- */
 
-/* Entries in the map, counted by going through it. 0 or -errno. */
-int pc_dp_flow_count(int map_fd, uint32_t *ret_used);
+/* Counts the entries of the tables by going through them. 0 or -errno. */
+int pc_dp_tables_count(struct pc_dp *dp);
+
+/* --- dp_tables_fake.c: part of the fake only --- */
+int pc_dp_fake_tables_init(uint32_t max_sessions);
+void pc_dp_fake_tables_clear(void);
 
 /* --- dp_user.c --- */
 

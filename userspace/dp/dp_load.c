@@ -64,12 +64,14 @@ static int object_bytes(const struct pc_dp_config *config, const void **ret_data
 	return 0;
 }
 
-int pc_dp_object_build(const struct pc_dp_config *config, char ret_build[static 40])
+int pc_dp_object_build(const struct pc_dp *dp, const struct pc_dp_config *config,
+		       char ret_build[static 40])
 {
 	/* Not a secret: only tells objects and constants apart. */
 	static const uint8_t key[16] = "pcd-relay-object";
 	struct {
 		uint64_t object;
+		__be32 service_addrs[PC_MAX_SERVICE_ADDRS][4];
 		uint16_t service_ports[PC_MAX_SERVICE_PORTS];
 		uint16_t relay_low, relay_high;
 		uint32_t zero;
@@ -84,6 +86,7 @@ int pc_dp_object_build(const struct pc_dp_config *config, char ret_build[static 
 		return err;
 	all.object = pc_siphash24(key, data, size);
 	memcpy(all.service_ports, config->service_ports, sizeof(all.service_ports));
+	memcpy(all.service_addrs, dp->service_addrs, sizeof(all.service_addrs));
 	snprintf(ret_build, 40, "%.22s %016llx", PC_VERSION,
 		 (unsigned long long)pc_siphash24(key, &all, sizeof(all)));
 	return 0;
@@ -146,6 +149,9 @@ static int set_constants(const struct pc_dp *dp, struct bpf_object *object)
 	err = set_constant(object, "pc_service_ports", dp->service_ports,
 			   sizeof(dp->service_ports));
 	if (!err)
+		err = set_constant(object, "pc_service_addrs", dp->service_addrs,
+				   sizeof(dp->service_addrs));
+	if (!err)
 		err = set_constant(object, "pc_relay_low", &dp->relay_low, sizeof(dp->relay_low));
 	if (!err)
 		err = set_constant(object, "pc_relay_high", &dp->relay_high,
@@ -155,16 +161,17 @@ static int set_constants(const struct pc_dp *dp, struct bpf_object *object)
 
 static int set_sizes(const struct pc_dp *dp, struct bpf_object *object)
 {
-	static const enum pc_dp_map sized[] = { PC_DP_FLOW4, PC_DP_COUNT };
-
-	for (size_t i = 0; i < PC_ARRAY_SIZE(sized); i++) {
-		const char *name = pc_dp_map_names[sized[i]];
-		struct bpf_map *map = bpf_object__find_map_by_name(object, name);
-		uint32_t n = sized[i] == PC_DP_FLOW4 ? dp->flow_entries : dp->max_sessions;
+	for (enum pc_dp_map i = 0; i < PC_DP_MAPS; i++) {
+		const struct pc_dp_map_info *info = &pc_dp_maps[i];
+		struct bpf_map *map = bpf_object__find_map_by_name(object, info->name);
+		uint32_t n = pc_dp_map_entries(i, dp->max_sessions);
 
 		if (!map)
 			return PC_ERR_NOT_FOUND;
-		if (bpf_map__set_max_entries(map, n))
+		if (n && bpf_map__set_max_entries(map, n))
+			return -errno;
+		if (info->on_demand &&
+		    bpf_map__set_map_flags(map, bpf_map__map_flags(map) | BPF_F_NO_PREALLOC))
 			return -errno;
 	}
 	return 0;
@@ -173,7 +180,7 @@ static int set_sizes(const struct pc_dp *dp, struct bpf_object *object)
 int pc_dp_object_open(struct pc_dp *dp, const struct pc_dp_config *config,
 		      struct bpf_object **ret_object)
 {
-	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "pc1");
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "pc2");
 	_cleanup_object_ struct bpf_object *object = NULL;
 	_cleanup_free_ void *owned = NULL;
 	const void *data;
@@ -198,7 +205,7 @@ int pc_dp_object_open(struct pc_dp *dp, const struct pc_dp_config *config,
 static int reuse_maps(const struct pc_dp *dp, struct bpf_object *object)
 {
 	for (int i = 0; i < PC_DP_MAPS; i++) {
-		struct bpf_map *map = bpf_object__find_map_by_name(object, pc_dp_map_names[i]);
+		struct bpf_map *map = bpf_object__find_map_by_name(object, pc_dp_maps[i].name);
 
 		if (!map)
 			return PC_ERR_NOT_FOUND;
@@ -236,7 +243,7 @@ int pc_dp_object_load(struct pc_dp *dp, struct bpf_object *object, bool reuse)
 	if (err)
 		return err;
 	for (int i = 0; i < PC_DP_MAPS && !reuse && !err; i++) {
-		struct bpf_map *map = bpf_object__find_map_by_name(object, pc_dp_map_names[i]);
+		struct bpf_map *map = bpf_object__find_map_by_name(object, pc_dp_maps[i].name);
 
 		err = map ? take_fd(bpf_map__fd(map), &dp->map_fd[i]) : PC_ERR_NOT_FOUND;
 	}

@@ -2,15 +2,19 @@
 /*
  * Opening: what is pinned is taken up, else made.
  *
- *   nothing pinned            load, pin maps and program, pc1_meta last: it says "complete"
+ *   nothing pinned            load, pin maps and program, pc2_meta last: it says "complete"
  *   same layout, same build   take the pins
  *   same layout, other build  load the new program over the old maps, switch the links, then the
- *                             program's pin, then the build in pc1_meta; each step can be repeated
+ *                             program's pin, then the build in pc2_meta; each step can be repeated
  *   other layout or size      touch nothing, say what to do
+ *
+ * A read-only view of an older layout has the counters only: what the daemon folds into the store
+ * before it takes the old one down.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -70,65 +74,6 @@ static void drop_kernel(struct pc_dp *dp)
 		close(TAKE_FD(dp->prog_fd));
 }
 
-/* A map's pin, if it has the shape this build expects. */
-static int get_map(const struct pc_dp *dp, enum pc_dp_map which, uint32_t value_size, int *ret_fd)
-{
-	LIBBPF_OPTS(bpf_obj_get_opts, opts, .file_flags = dp->readonly ? BPF_F_RDONLY : 0);
-	struct bpf_map_info info = { 0 };
-	__u32 len = sizeof(info);
-	_cleanup_close_ int fd = -1;
-	char path[PC_DP_PATH_MAX];
-
-	pc_dp_pin_path(dp->bpffs, pc_dp_map_names[which], path);
-	fd = bpf_obj_get_opts(path, &opts);
-	if (fd < 0)
-		return -errno;
-	if (bpf_obj_get_info_by_fd(fd, &info, &len))
-		return -errno;
-	if (info.value_size != value_size)
-		return PC_ERR_VERSION;
-	*ret_fd = TAKE_FD(fd);
-	return 0;
-}
-
-static int get_maps(struct pc_dp *dp)
-{
-	static const uint32_t sizes[PC_DP_MAPS] = {
-		[PC_DP_META] = sizeof(struct pc_meta),
-		[PC_DP_CTL] = sizeof(struct pc_ctl),
-		[PC_DP_FLOW4] = sizeof(struct pc_flow4),
-		[PC_DP_COUNT] = sizeof(struct pc_count),
-		[PC_DP_REASON] = sizeof(uint64_t),
-		[PC_DP_NEXTHOP] = sizeof(struct pc_nexthop_slot),
-		[PC_DP_TXPORT] = sizeof(uint32_t),
-	};
-
-	for (int i = 0; i < PC_DP_MAPS; i++) {
-		int err;
-
-		if (dp->map_fd[i] >= 0)
-			continue;
-		err = get_map(dp, i, sizes[i], &dp->map_fd[i]);
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
-static int read_meta(const struct pc_dp *dp, struct pc_meta *ret_meta)
-{
-	uint32_t zero = 0;
-
-	return bpf_map_lookup_elem(dp->map_fd[PC_DP_META], &zero, ret_meta) ? -errno : 0;
-}
-
-static int write_meta(const struct pc_dp *dp, const struct pc_meta *meta)
-{
-	uint32_t zero = 0;
-
-	return bpf_map_update_elem(dp->map_fd[PC_DP_META], &zero, meta, BPF_ANY) ? -errno : 0;
-}
-
 /*
  * A program that cannot be taken up may still be attached. It drops control packets when the
  * heartbeat stops, and then user space would be deaf: so keep the heartbeat, if nothing else.
@@ -137,8 +82,7 @@ static void keep_heartbeat(struct pc_dp *dp)
 {
 	if (dp->readonly || dp->ctl)
 		return;
-	if (dp->map_fd[PC_DP_CTL] < 0 &&
-	    get_map(dp, PC_DP_CTL, sizeof(struct pc_ctl), &dp->map_fd[PC_DP_CTL]))
+	if (dp->map_fd[PC_DP_CTL] < 0 && pc_dp_map_get(dp, PC_DP_CTL))
 		return;
 	if (!map_ctl(dp))
 		pc_dp_heartbeat(dp, pc_clock_monotonic());
@@ -152,7 +96,7 @@ static int check_meta(struct pc_dp *dp, const struct pc_meta *meta)
 				  "%s holds maps of layout %u, this build has %u: run 'pcctl "
 				  "shutdown' or 'pcctl datapath off' first",
 				  dp->bpffs, meta->abi_version, PC_ABI_VERSION);
-	if (meta->max_sessions != dp->max_sessions || meta->flow_entries != dp->flow_entries)
+	if (meta->max_sessions != dp->max_sessions)
 		return pc_dp_fail(dp, PC_ERR_VERSION,
 				  "%s holds maps for max-sessions = %u, not %u: keep that, or run "
 				  "'pcctl shutdown' or 'pcctl datapath off' first",
@@ -179,7 +123,7 @@ static int pin_fresh(struct pc_dp *dp)
 {
 	char path[PC_DP_PATH_MAX];
 
-	/* pc1_meta is number 0 and goes last. */
+	/* pc2_meta is number 0 and goes last. */
 	for (int i = PC_DP_MAPS - 1; i >= 0; i--) {
 		if (i == PC_DP_META) {
 			int err = pc_dp_pin_replace(dp->bpffs, PC_PROG_RELAY, dp->prog_fd);
@@ -187,7 +131,7 @@ static int pin_fresh(struct pc_dp *dp)
 			if (err)
 				return err;
 		}
-		pc_dp_pin_path(dp->bpffs, pc_dp_map_names[i], path);
+		pc_dp_pin_path(dp->bpffs, pc_dp_maps[i].name, path);
 		if (bpf_obj_pin(dp->map_fd[i], path))
 			return -errno;
 	}
@@ -200,7 +144,7 @@ static int make_fresh(struct pc_dp *dp, const struct pc_dp_config *config, const
 		.magic = PC_ABI_MAGIC,
 		.abi_version = PC_ABI_VERSION,
 		.max_sessions = dp->max_sessions,
-		.flow_entries = dp->flow_entries,
+		.flow_entries = pc_dp_map_entries(PC_DP_FLOW4, dp->max_sessions),
 		.created_ns = pc_clock_realtime(),
 	};
 	int err;
@@ -209,7 +153,7 @@ static int make_fresh(struct pc_dp *dp, const struct pc_dp_config *config, const
 	if (err)
 		return err;
 	memcpy(meta.build, build, sizeof(meta.build));
-	err = write_meta(dp, &meta);
+	err = pc_dp_meta_write(dp, &meta);
 	pc_dp_pin_clean(dp->bpffs);
 	if (!err)
 		err = pin_fresh(dp);
@@ -227,13 +171,13 @@ static int adopt(struct pc_dp *dp, const struct pc_dp_config *config, const char
 	char path[PC_DP_PATH_MAX];
 	int err;
 
-	err = read_meta(dp, &meta);
+	err = pc_dp_meta_read(dp, &meta);
 	if (err)
 		return pc_dp_fail_step(dp, err, "read the pinned maps", "");
 	err = check_meta(dp, &meta);
 	if (err)
 		return err;
-	err = get_maps(dp);
+	err = pc_dp_maps_get(dp);
 	if (err)
 		return pc_dp_fail_step(dp, err, "take up the pinned maps", "");
 	pc_dp_pin_path(dp->bpffs, PC_PROG_RELAY, path);
@@ -250,7 +194,7 @@ static int adopt(struct pc_dp *dp, const struct pc_dp_config *config, const char
 	err = pc_dp_pin_replace(dp->bpffs, PC_PROG_RELAY, dp->prog_fd);
 	memcpy(meta.build, build, sizeof(meta.build));
 	if (!err)
-		err = write_meta(dp, &meta);
+		err = pc_dp_meta_write(dp, &meta);
 	if (err)
 		return pc_dp_fail_step(dp, err, "pin the program", "");
 	dp->status.adopted = true;
@@ -258,23 +202,31 @@ static int adopt(struct pc_dp *dp, const struct pc_dp_config *config, const char
 	return 0;
 }
 
-/* Everything but the pins: what is needed to run. */
-static int map_shared(struct pc_dp *dp)
+static int count_cpus(struct pc_dp *dp)
 {
 	int cpus = libbpf_num_possible_cpus();
-	int err = 0;
 
 	if (cpus < 1)
 		return pc_dp_fail_step(dp, cpus, "count the processors", "");
 	dp->n_cpus = (unsigned int)cpus;
-	if (!dp->readonly) {
+	return 0;
+}
+
+/* Everything but the pins: what is needed to run. */
+static int map_shared(struct pc_dp *dp)
+{
+	int err = count_cpus(dp);
+
+	if (!err && !dp->readonly) {
 		err = map_ctl(dp);
 		if (!err)
 			err = pc_dp_nexthops_map(dp);
 		if (!err)
-			err = pc_dp_flow_count(dp->map_fd[PC_DP_FLOW4], &dp->flow_used);
+			err = pc_dp_tables_count(dp);
 	}
-	return err ? pc_dp_fail_step(dp, err, "map the shared memory", "") : 0;
+	return err && !dp->status.kernel_error
+		       ? pc_dp_fail_step(dp, err, "map the shared memory", "")
+		       : err;
 }
 
 static int open_kernel(struct pc_dp *dp, const struct pc_dp_config *config)
@@ -283,7 +235,7 @@ static int open_kernel(struct pc_dp *dp, const struct pc_dp_config *config)
 	unsigned int foreign;
 	int err;
 
-	err = pc_dp_object_build(config, build);
+	err = pc_dp_object_build(dp, config, build);
 	if (err)
 		return pc_dp_fail(dp, err, "cannot read %s: %s", config->object, pc_strerror(err));
 	err = pc_dp_pin_prepare(dp->bpffs);
@@ -297,15 +249,18 @@ static int open_kernel(struct pc_dp *dp, const struct pc_dp_config *config)
 
 		return check_meta(dp, &meta);
 	}
-	err = get_map(dp, PC_DP_META, sizeof(struct pc_meta), &dp->map_fd[PC_DP_META]);
+	err = pc_dp_map_get(dp, PC_DP_META);
 	if (err && err != -ENOENT)
 		return pc_dp_fail_step(dp, err, "open the pinned maps", "");
 	err = err ? make_fresh(dp, config, build) : adopt(dp, config, build);
 	if (err)
 		return err;
+	dp->table_sessions = dp->max_sessions;
 	err = map_shared(dp);
 	if (err)
 		return err;
+	dp->status.layout = PC_ABI_VERSION;
+	dp->status.memory = pc_dp_maps_memory(dp);
 	/* A trial ends with the process that was holding it, and so does its guard. */
 	__atomic_store_n(&dp->ctl->guard_ifindex, 0, __ATOMIC_RELEASE);
 	pc_dp_heartbeat(dp, pc_clock_monotonic());
@@ -326,10 +281,11 @@ int pc_dp_open(const struct pc_dp_config *config, struct pc_dp **ret_dp)
 		return err;
 	snprintf(dp->bpffs, sizeof(dp->bpffs), "%s", config->bpffs);
 	memcpy(dp->service_ports, config->service_ports, sizeof(dp->service_ports));
+	for (size_t i = 0; i < PC_MAX_SERVICE_ADDRS && config->service_addrs[i].family; i++)
+		pc_dp_encode_mapped(&config->service_addrs[i], dp->service_addrs[i]);
 	dp->relay_low = config->relay_low;
 	dp->relay_high = config->relay_high;
 	dp->max_sessions = config->max_sessions;
-	dp->flow_entries = pc_dp_flow_entries(config->max_sessions);
 	err = pc_dp_user_open(config->state_dir, config->max_sessions, &dp->user);
 	if (err)
 		return err;
@@ -347,23 +303,59 @@ int pc_dp_open(const struct pc_dp_config *config, struct pc_dp **ret_dp)
 	return 0;
 }
 
+/* Counters of an older layout, in which those were what they are now. */
+static int open_old_readonly(struct pc_dp *dp, unsigned int layout)
+{
+	static const enum pc_dp_map kept[] = { PC_DP_META, PC_DP_COUNT, PC_DP_REASON };
+	struct pc_meta meta = { .abi_version = layout };
+	char name[64];
+	int err = 0;
+
+	for (size_t i = 0; i < PC_ARRAY_SIZE(kept) && !err; i++) {
+		const struct pc_dp_map_info *info = &pc_dp_maps[kept[i]];
+
+		snprintf(name, sizeof(name), "pc%u%s", layout, strchr(info->name, '_'));
+		err = pc_dp_map_pinned(dp, name, info->value_size, &dp->map_fd[kept[i]]);
+	}
+	if (!err)
+		err = pc_dp_meta_read(dp, &meta);
+	if (!err && (meta.magic != PC_ABI_MAGIC || meta.abi_version != layout))
+		err = PC_ERR_VERSION;
+	if (err) {
+		meta.abi_version = layout;
+		return check_meta(dp, &meta);
+	}
+	dp->max_sessions = dp->table_sessions = meta.max_sessions;
+	err = count_cpus(dp);
+	if (err)
+		return err;
+	dp->status.adopted = true;
+	dp->status.generation = meta.created_ns;
+	dp->status.layout = layout;
+	return 0;
+}
+
 static int open_kernel_readonly(struct pc_dp *dp)
 {
+	unsigned int foreign;
 	struct pc_meta meta;
 	int err;
 
-	err = get_map(dp, PC_DP_META, sizeof(struct pc_meta), &dp->map_fd[PC_DP_META]);
-	if (err == -ENOENT)
+	err = pc_dp_map_get(dp, PC_DP_META);
+	if (err == -ENOENT) {
+		foreign = pc_dp_pin_foreign(dp->bpffs);
+		if (foreign && foreign < PC_ABI_VERSION)
+			return open_old_readonly(dp, foreign);
 		return pc_dp_fail(dp, err, "nothing is pinned in %s", dp->bpffs);
+	}
 	if (!err)
-		err = read_meta(dp, &meta);
+		err = pc_dp_meta_read(dp, &meta);
 	if (err)
 		return pc_dp_fail_step(dp, err, "open the pinned maps", "");
-	dp->max_sessions = meta.max_sessions;
-	dp->flow_entries = meta.flow_entries;
+	dp->max_sessions = dp->table_sessions = meta.max_sessions;
 	err = check_meta(dp, &meta);
 	if (!err)
-		err = get_maps(dp);
+		err = pc_dp_maps_get(dp);
 	if (!err)
 		err = map_shared(dp);
 	if (err && !dp->status.kernel_error)
@@ -372,6 +364,8 @@ static int open_kernel_readonly(struct pc_dp *dp)
 		return err;
 	dp->status.adopted = true;
 	dp->status.generation = meta.created_ns;
+	dp->status.layout = PC_ABI_VERSION;
+	dp->status.memory = pc_dp_maps_memory(dp);
 	pc_dp_links_adopt(dp);
 	return 0;
 }
@@ -424,4 +418,32 @@ void pc_dp_heartbeat(struct pc_dp *dp, uint64_t now)
 {
 	if (dp->ctl)
 		__atomic_store_n(&dp->ctl->heartbeat_ns, now, __ATOMIC_RELAXED);
+}
+
+/* Both of one limit: the time between two messages, and how far a burst may run ahead. */
+static void set_limit(uint32_t per_s, uint32_t burst, __u32 *interval_ns, __u32 *burst_ns)
+{
+	uint64_t interval = per_s ? PC_NS_PER_S / per_s : 0, ahead;
+
+	if (per_s && !interval)
+		interval = 1;
+	ahead = interval * burst;
+	if (ahead > UINT32_MAX)
+		ahead = UINT32_MAX;
+	/* No limit while the two do not belong together. */
+	__atomic_store_n(interval_ns, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(burst_ns, (uint32_t)ahead, __ATOMIC_RELEASE);
+	__atomic_store_n(interval_ns, (uint32_t)interval, __ATOMIC_RELEASE);
+}
+
+void pc_dp_limits_set(struct pc_dp *dp, const struct pc_dp_limits *limits)
+{
+	struct pc_ctl *ctl = dp->ctl;
+
+	if (!ctl || !dp->status.kernel)
+		return;
+	set_limit(limits->host_per_s, limits->host_burst, &ctl->limit_host_interval_ns,
+		  &ctl->limit_host_burst_ns);
+	set_limit(limits->net_per_s, limits->net_burst, &ctl->limit_net_interval_ns,
+		  &ctl->limit_net_burst_ns);
 }

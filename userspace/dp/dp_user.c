@@ -24,6 +24,7 @@
 #define PC_USER_NAME	 "count.v1"
 #define PC_USER_NEW	 "count.v1.new"
 #define PC_USER_MAGIC	 0x3154435543504350ull
+#define PC_USER_VERSION	 1
 #define PC_USER_DATA	 4096
 #define PC_USER_COUNTS	 (PC_USER_DATA + PC_REASON_SLOTS * sizeof(uint64_t))
 #define PC_BOOT_ID_FILE	 "/proc/sys/kernel/random/boot_id"
@@ -82,7 +83,7 @@ static int read_header(int fd, struct user_header *ret_header)
 	if (err)
 		return err;
 	if (pread(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header) || fstat(fd, &st) ||
-	    header.magic != PC_USER_MAGIC || header.version != PC_ABI_VERSION ||
+	    header.magic != PC_USER_MAGIC || header.version != PC_USER_VERSION ||
 	    memcmp(header.boot_id, boot_id, sizeof(boot_id)) ||
 	    st.st_size != (off_t)file_size(header.max_sessions))
 		return PC_ERR_VERSION;
@@ -95,7 +96,7 @@ static int create_file(int dir_fd, uint32_t max_sessions, int *ret_fd)
 {
 	struct user_header header = {
 		.magic = PC_USER_MAGIC,
-		.version = PC_ABI_VERSION,
+		.version = PC_USER_VERSION,
 		.max_sessions = max_sessions,
 	};
 	_cleanup_close_ int fd = -1;

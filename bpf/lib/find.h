@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Finds the flow or the permission that a packet belongs to. A permission is made into a flow on
+ * the stack, so that all that follows knows only flows.
+ */
+#ifndef PC_LIB_FIND_H
+#define PC_LIB_FIND_H
+
+#include "lib/maps.h"
+#include "lib/rewrite.h"
+
+#define PC_MAPPED bpf_htonl(0x0000ffff)
+
+/* Keys on the stack, written in whole words: the hash reads them at once and stalls on halves. */
+union pc_key {
+	struct pc_flow4_key v4;
+	struct pc_flow6_key v6;
+	__u64 words[5];
+};
+
+/* Second half of an IPv4 key, last word of an IPv6 key. */
+union pc_key_tail {
+	__u64 word;
+	struct {
+		__u32 ports;
+		__be16 channel;
+		__u16 reserved;
+	};
+};
+
+/* Key of what arrives. */
+static __always_inline void pc_key_packet(union pc_key *key, const struct pc_pkt *pkt,
+					  __be16 channel, bool six)
+{
+	union pc_key_tail tail = { .ports = *pc_u32_at(&pkt->udp->source, 0), .channel = channel };
+	const void *addrs = pc_pkt_addrs(pkt, six);
+
+	key->words[0] = *pc_u64_at(addrs, 0);
+	if (six) {
+		key->words[1] = *pc_u64_at(addrs, 8);
+		key->words[2] = *pc_u64_at(addrs, 16);
+		key->words[3] = *pc_u64_at(addrs, 24);
+	}
+	key->words[six ? 4 : 1] = tail.word;
+}
+
+/* Key of what a first flow sends to another relayed address of this node. */
+static __always_inline void pc_key_hairpin(union pc_key *key, const struct pc_flow *flow, bool six)
+{
+	union pc_key_tail tail = { .ports = *pc_u32_at(&flow->sport, 0) };
+
+	if (six) {
+		key->words[0] = *pc_u64_at(flow->saddr, 0);
+		key->words[1] = *pc_u64_at(flow->saddr, 8);
+		key->words[2] = *pc_u64_at(flow->daddr, 0);
+		key->words[3] = *pc_u64_at(flow->daddr, 8);
+	} else {
+		key->words[0] = pc_pair(flow->saddr[0], flow->daddr[0]);
+	}
+	key->words[six ? 4 : 1] = tail.word;
+}
+
+static __always_inline struct pc_flow *pc_find_flow(const union pc_key *key, bool six)
+{
+	return six ? bpf_map_lookup_elem(&pc2_flow6, &key->v6)
+		   : bpf_map_lookup_elem(&pc2_flow4, &key->v4);
+}
+
+/* An address of pc2_perm6: IPv4 (in the first word) is mapped. */
+static __always_inline void pc_find_map(__be32 to[4], const __be32 *from, bool six)
+{
+	to[0] = six ? from[0] : 0;
+	to[1] = six ? from[1] : 0;
+	to[2] = six ? from[2] : PC_MAPPED;
+	to[3] = six ? from[3] : from[0];
+}
+
+/* What a flow has in its first word. Read both: Linux 6.1 does not follow a computed index. */
+static __always_inline __be32 pc_find_first(const __be32 addr[4], bool mapped)
+{
+	__be32 first = addr[0], last = addr[3];
+
+	asm volatile("" : "+r"(first), "+r"(last));
+	return mapped ? last : first;
+}
+
+/* @key: of the packet that arrives, without a channel. @dport: 0: the permission's. */
+static __always_inline void pc_find_fill(struct pc_flow *flow, const struct pc_perm *perm,
+					 const union pc_key *key, __be16 dport, bool mapped,
+					 bool six)
+{
+	bool out6 = perm->flags & PC_FLOW_OUT6;
+
+	*flow = (struct pc_flow){
+		.expires_ns = perm->expires_ns,
+		.sport = perm->sport,
+		.dport = dport ? dport : perm->dport,
+		.flags = perm->flags,
+		.slot = perm->slot,
+		.nexthop = perm->nexthop,
+	};
+	flow->saddr[0] = pc_find_first(perm->saddr, mapped && !out6);
+	flow->daddr[0] = pc_find_first(perm->daddr, mapped && !out6);
+	if (out6) {
+		*pc_u32_at(flow->saddr, 4) = perm->saddr[1];
+		*pc_u64_at(flow->saddr, 8) = *pc_u64_at(perm->saddr, 8);
+		*pc_u32_at(flow->daddr, 4) = perm->daddr[1];
+		*pc_u64_at(flow->daddr, 8) = *pc_u64_at(perm->daddr, 8);
+	}
+	if (six)
+		pc_csum_flow6(&key->v6, flow);
+	else
+		pc_csum_flow4(&key->v4, flow);
+}
+
+/* Permission of IPv4 on both sides. @peer: 0 on the way down. */
+static __always_inline struct pc_perm *pc_find_perm4(const union pc_key *key, __be32 peer,
+						     __be16 sport)
+{
+	struct pc_perm4_key perm = {
+		.saddr = key->v4.saddr,
+		.daddr = key->v4.daddr,
+		.peer = peer,
+		.sport = sport,
+		.dport = key->v4.dport,
+	};
+
+	return bpf_map_lookup_elem(&pc2_perm4, &perm);
+}
+
+/* Any other permission. @peer: NULL on the way down. */
+static __always_inline struct pc_perm *pc_find_perm6(const union pc_key *key,
+						     const struct pc_peer *peer, __be16 sport,
+						     bool six)
+{
+	struct pc_perm6_key perm = { .sport = sport };
+
+	pc_find_map(perm.saddr, six ? key->v6.saddr : &key->v4.saddr, six);
+	pc_find_map(perm.daddr, six ? key->v6.daddr : &key->v4.daddr, six);
+	perm.dport = six ? key->v6.dport : key->v4.dport;
+	if (peer && peer->six)
+		pc_find_map(perm.peer, peer->addr, true);
+	else if (peer)
+		pc_find_map(perm.peer, peer->addr, false);
+	return bpf_map_lookup_elem(&pc2_perm6, &perm);
+}
+
+/* From a tenant, by Send indication. NULL: none. */
+static __always_inline struct pc_flow *pc_find_send(const union pc_key *key,
+						    const struct pc_peer *peer,
+						    struct pc_flow *flow, bool six)
+{
+	bool mapped = six || peer->six;
+	__be16 sport = six ? key->v6.sport : key->v4.sport;
+	struct pc_perm *perm;
+
+	if (mapped)
+		perm = pc_find_perm6(key, peer, sport, six);
+	else
+		perm = pc_find_perm4(key, peer->addr[0], sport);
+	if (!perm)
+		return NULL;
+	pc_find_fill(flow, perm, key, peer->port, mapped, six);
+	return flow;
+}
+
+/* To a tenant who has no channel for this peer: as a Data indication. NULL: none. */
+static __always_inline struct pc_flow *pc_find_data(const union pc_key *key, struct pc_flow *flow,
+						    bool six)
+{
+	struct pc_perm *perm = six ? NULL : pc_find_perm4(key, 0, 0);
+	bool mapped = !perm;
+
+	if (!perm)
+		perm = pc_find_perm6(key, NULL, 0, six);
+	if (!perm)
+		return NULL;
+	pc_find_fill(flow, perm, key, 0, mapped, six);
+	return flow;
+}
+
+/* Whether the port that a packet arrived on is an allocation's. */
+static __always_inline bool pc_find_port(const union pc_key *key, bool six)
+{
+	struct pc_port_key port = { .port = six ? key->v6.dport : key->v4.dport };
+
+	pc_find_map(port.addr, six ? key->v6.daddr : &key->v4.daddr, six);
+	return bpf_map_lookup_elem(&pc2_port, &port);
+}
+
+#endif

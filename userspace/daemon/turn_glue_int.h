@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the two files of the glue share; nobody else includes this.
+ *
+ * turn_glue.c         the table of effects; sockets, slots, records, users
+ * turn_glue_tables.c  what the kernel is told: flows, permissions, ports
+ */
+#ifndef PC_DAEMON_TURN_GLUE_INT_H
+#define PC_DAEMON_TURN_GLUE_INT_H
+
+#include "base/htab.h"
+#include "base/log.h"
+#include "daemon/daemon_int.h"
+#include "daemon/record.h"
+#include "daemon/turn_glue.h"
+
+struct pc_glue {
+	struct pc_daemon *d;
+	uint64_t *reasons;
+	uint64_t limit_ns; /* nothing in the kernel lives longer */
+	uint8_t hash_key[16];
+	struct pc_htab flows, perms, ports;
+	size_t n_perms_in_kernel;
+	struct pc_log_limit log, port_log;
+	uint8_t record[PC_RECORD_MAX];
+};
+
+int pc_glue_tables_init(struct pc_glue *g);
+void pc_glue_tables_free(struct pc_glue *g);
+
+int pc_glue_flow_set(void *ctx, const struct pc_turn_flow *flow);
+void pc_glue_flow_del(void *ctx, const struct pc_turn_flow *flow);
+int pc_glue_perm_set(void *ctx, const struct pc_turn_perm *perm);
+void pc_glue_perm_del(void *ctx, const struct pc_turn_perm *perm);
+void pc_glue_port_opened(struct pc_glue *g, const struct pc_addr *local);
+void pc_glue_port_closing(struct pc_glue *g, const struct pc_addr *local);
+
+#endif

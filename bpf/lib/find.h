@@ -90,58 +90,68 @@ static __always_inline void pc_find_fill(struct pc_flow *flow, const struct pc_p
 					 bool six)
 {
 	bool out6 = perm->flags & PC_FLOW_OUT6;
+	union pc_word ports;
 
-	*flow = (struct pc_flow){
-		.expires_ns = perm->expires_ns,
-		.sport = perm->sport,
-		.dport = dport ? dport : perm->dport,
-		.flags = perm->flags,
-		.slot = perm->slot,
-		.nexthop = perm->nexthop,
-	};
-	flow->saddr[0] = pc_find_first(perm->saddr, mapped && !out6);
-	flow->daddr[0] = pc_find_first(perm->daddr, mapped && !out6);
+	ports.half[0] = perm->sport;
+	ports.half[1] = dport ? dport : perm->dport;
+	flow->expires_ns = perm->expires_ns;
 	if (out6) {
-		*pc_u32_at(flow->saddr, 4) = perm->saddr[1];
+		*pc_u64_at(flow->saddr, 0) = *pc_u64_at(perm->saddr, 0);
 		*pc_u64_at(flow->saddr, 8) = *pc_u64_at(perm->saddr, 8);
-		*pc_u32_at(flow->daddr, 4) = perm->daddr[1];
+		*pc_u64_at(flow->daddr, 0) = *pc_u64_at(perm->daddr, 0);
 		*pc_u64_at(flow->daddr, 8) = *pc_u64_at(perm->daddr, 8);
+	} else {
+		flow->saddr[0] = pc_find_first(perm->saddr, mapped);
+		flow->daddr[0] = pc_find_first(perm->daddr, mapped);
 	}
+	*pc_u32_at(&flow->sport, 0) = ports.word;
+	flow->channel = 0;
+	flow->flags = perm->flags;
+	flow->slot = perm->slot;
+	flow->nexthop = perm->nexthop;
 	if (six)
 		pc_csum_flow6(&key->v6, flow);
 	else
 		pc_csum_flow4(&key->v4, flow);
 }
 
-/* Permission of IPv4 on both sides. @peer: 0 on the way down. */
-static __always_inline struct pc_perm *pc_find_perm4(const union pc_key *key, __be32 peer,
-						     __be16 sport)
+/* Both ports of a key of a permission in one word. @up: with that of the client. */
+static __always_inline __u32 pc_find_ports(const union pc_key *key, bool up, bool six)
 {
-	struct pc_perm4_key perm = {
-		.saddr = key->v4.saddr,
-		.daddr = key->v4.daddr,
-		.peer = peer,
-		.sport = sport,
-		.dport = key->v4.dport,
-	};
+	union pc_word ports = { .half[0] = six ? key->v6.sport : key->v4.sport,
+				.half[1] = six ? key->v6.dport : key->v4.dport };
 
+	if (!up)
+		ports.half[0] = 0;
+	return ports.word;
+}
+
+/* Permission of IPv4 on both sides. @peer: NULL on the way down. */
+static __always_inline struct pc_perm *pc_find_perm4(const union pc_key *key,
+						     const struct pc_peer *peer)
+{
+	struct pc_perm4_key perm;
+
+	perm.saddr = key->v4.saddr;
+	perm.daddr = key->v4.daddr;
+	perm.peer = peer ? peer->addr[0] : 0;
+	*pc_u32_at(&perm.sport, 0) = pc_find_ports(key, peer, false);
 	return bpf_map_lookup_elem(&pc2_perm4, &perm);
 }
 
 /* Any other permission. @peer: NULL on the way down. */
 static __always_inline struct pc_perm *pc_find_perm6(const union pc_key *key,
-						     const struct pc_peer *peer, __be16 sport,
-						     bool six)
+						     const struct pc_peer *peer, bool six)
 {
-	struct pc_perm6_key perm = { .sport = sport };
+	struct pc_perm6_key perm = {};
 
 	pc_find_map(perm.saddr, six ? key->v6.saddr : &key->v4.saddr, six);
 	pc_find_map(perm.daddr, six ? key->v6.daddr : &key->v4.daddr, six);
-	perm.dport = six ? key->v6.dport : key->v4.dport;
 	if (peer && peer->six)
 		pc_find_map(perm.peer, peer->addr, true);
 	else if (peer)
 		pc_find_map(perm.peer, peer->addr, false);
+	*pc_u32_at(&perm.sport, 0) = pc_find_ports(key, peer, six);
 	return bpf_map_lookup_elem(&pc2_perm6, &perm);
 }
 
@@ -151,13 +161,12 @@ static __always_inline struct pc_flow *pc_find_send(const union pc_key *key,
 						    struct pc_flow *flow, bool six)
 {
 	bool mapped = six || peer->six;
-	__be16 sport = six ? key->v6.sport : key->v4.sport;
 	struct pc_perm *perm;
 
 	if (mapped)
-		perm = pc_find_perm6(key, peer, sport, six);
+		perm = pc_find_perm6(key, peer, six);
 	else
-		perm = pc_find_perm4(key, peer->addr[0], sport);
+		perm = pc_find_perm4(key, peer);
 	if (!perm)
 		return NULL;
 	pc_find_fill(flow, perm, key, peer->port, mapped, six);
@@ -168,11 +177,11 @@ static __always_inline struct pc_flow *pc_find_send(const union pc_key *key,
 static __always_inline struct pc_flow *pc_find_data(const union pc_key *key, struct pc_flow *flow,
 						    bool six)
 {
-	struct pc_perm *perm = six ? NULL : pc_find_perm4(key, 0, 0);
+	struct pc_perm *perm = six ? NULL : pc_find_perm4(key, NULL);
 	bool mapped = !perm;
 
 	if (!perm)
-		perm = pc_find_perm6(key, NULL, 0, six);
+		perm = pc_find_perm6(key, NULL, six);
 	if (!perm)
 		return NULL;
 	pc_find_fill(flow, perm, key, 0, mapped, six);

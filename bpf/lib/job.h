@@ -159,7 +159,6 @@ static __always_inline enum pc_reason pc_job_send_as(struct xdp_md *ctx, const s
 {
 	struct pc_count *up = pc_count_slot(job->up_slot), *down = pc_count_slot(job->down_slot);
 	struct pc_way way = { .to = &job->flow };
-	struct pc_plan plan = job->plan;
 	struct pc_pkt pkt;
 
 	if (pc_unlikely((!up && job->up_slot != PC_NO_SLOT) ||
@@ -169,7 +168,7 @@ static __always_inline enum pc_reason pc_job_send_as(struct xdp_md *ctx, const s
 	way.down = down ? &down->down : NULL;
 	if (pc_unlikely(!pc_job_packet(ctx, job, &pkt, in6)))
 		return PC_REASON_PASS_UNUSUAL;
-	return pc_send(ctx, &pkt, &plan, way, in6, out6);
+	return pc_send(ctx, &pkt, &job->plan, way, in6, out6);
 }
 
 __noinline int pc_job_send(struct xdp_md *ctx)

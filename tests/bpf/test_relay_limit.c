@@ -119,12 +119,12 @@ static void test_prefixes6(void **state)
 	struct rig *rig = *state;
 
 	set_limits(rig, 2, 4);
-	assert_int_equal(run_from6(rig, 1, 1, 1), XDP_PASS);
-	assert_int_equal(run_from6(rig, 1, 1, 2), XDP_PASS);
-	assert_int_equal(run_from6(rig, 1, 1, 3), XDP_DROP);
-	assert_int_equal(run_from6(rig, 1, 2, 1), XDP_PASS);
-	assert_int_equal(run_from6(rig, 1, 2, 1), XDP_PASS);
-	assert_int_equal(run_from6(rig, 1, 3, 1), XDP_DROP);
+	assert_int_equal(run_from6(rig, 1, 0x0101, 1), XDP_PASS);
+	assert_int_equal(run_from6(rig, 1, 0x0101, 2), XDP_PASS);
+	assert_int_equal(run_from6(rig, 1, 0x0101, 3), XDP_DROP);
+	assert_int_equal(run_from6(rig, 1, 0x0102, 1), XDP_PASS);
+	assert_int_equal(run_from6(rig, 1, 0x0302, 1), XDP_PASS);
+	assert_int_equal(run_from6(rig, 1, 0x0403, 1), XDP_DROP);
 	assert_int_equal(run_from6(rig, 2, 1, 1), XDP_PASS);
 	assert_int_equal(rig_reason(rig, PC_REASON_DROP_SOURCE_RATE), 2);
 }

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Send and Data indications through the XDP relay: what it takes, what it leaves to user space, and
+ * that user space reads what it writes. Every mix of families is among the random packets.
+ */
+#include "relay/stun.h"
+#include "scene.h"
+
+static uint8_t data[FRAME_MAX];
+static uint8_t message[FRAME_MAX];
+
+static void set(struct rig *rig)
+{
+	struct scene_perm perm = {
+		.client = scene_client,
+		.server = scene_server,
+		.relayed = scene_relayed,
+		.peer = scene_peer,
+		.slot = SCENE_SLOT,
+		.to_client = SCENE_NH_CLIENT,
+		.to_peer = SCENE_NH_PEER,
+	};
+
+	scene_nexthops(rig);
+	rig_set_ctl(rig, (struct pc_ctl){ .heartbeat_ns = rig_now() + 3600 * NSEC });
+	scene_add_perm(rig, &perm);
+	scene_add_port(rig, scene_relayed);
+	frame_fill(data, sizeof(data), 5);
+}
+
+static struct frame_indication indication(size_t len)
+{
+	struct frame_indication ind = {
+		.type = 0x0016, .peer = scene_peer, .data = data, .len = len
+	};
+
+	frame_fill(ind.txid, sizeof(ind.txid), (uint32_t)len + 1);
+	return ind;
+}
+
+static struct frame_spec spec_send(const struct frame_indication *ind)
+{
+	return scene_spec(scene_client, scene_server, message, frame_indication(message, ind));
+}
+
+static void expect_sent(struct rig *rig, const struct frame_indication *ind)
+{
+	struct frame_spec in = spec_send(ind), out;
+	struct frame frame, got;
+
+	frame_build(&frame, &in);
+	assert_int_equal(rig_run(rig, &frame, &got), XDP_TX);
+	out = scene_sent(&in, SCENE_NH_PEER, scene_relayed, ind->peer, data, ind->len);
+	scene_expect_frame(&got, &out);
+}
+
+static void expect_passed(struct rig *rig, const struct frame_spec *spec)
+{
+	uint64_t before = rig_reason(rig, PC_REASON_PASS_CONTROL);
+	struct frame frame, got;
+
+	frame_build(&frame, spec);
+	assert_int_equal(rig_run(rig, &frame, &got), XDP_PASS);
+	scene_expect_same(&got, &frame);
+	assert_int_equal(rig_reason(rig, PC_REASON_PASS_CONTROL), before + 1);
+}
+
+/* Every length up to 40, both orders, padding and reserved byte of any value. */
+static void test_send(void **state)
+{
+	struct pc_count count;
+	uint64_t sent = 0, bytes = 0;
+
+	set(*state);
+	for (size_t len = 0; len <= 40; len++) {
+		for (int form = 0; form < 8; form++) {
+			struct frame_indication ind = indication(len);
+
+			ind.data_first = form & 1;
+			ind.pad_byte = form & 2 ? 0xa7 : 0;
+			ind.reserved = form & 4 ? 0x55 : 0;
+			ind.peer.port = (uint16_t)(2000 + 8 * len);
+			expect_sent(*state, &ind);
+			sent++;
+			bytes += len;
+		}
+	}
+	count = rig_count(*state, SCENE_SLOT);
+	assert_int_equal(count.up.packets, sent);
+	assert_int_equal(count.up.payload_bytes, bytes);
+	assert_int_equal(count.up.wire_bytes, bytes + 28 * sent);
+	assert_int_equal(count.down.packets, 0);
+	rig_expect_reasons(*state, PC_REASON_TX, sent);
+}
+
+/* Another byte anywhere in what surrounds the data: never sent as if nothing were. */
+static void test_every_byte(void **state)
+{
+	struct frame_indication ind = indication(21);
+	struct frame_spec spec = spec_send(&ind);
+	size_t at;
+
+	set(*state);
+	for (at = 0; at < 36; at++) {
+		if ((at >= 8 && at < 20) || at == 24 || at == 26 || at == 27 || at == 35)
+			continue; /* transaction, reserved, port; the length has a test of its own
+				   */
+		spec_send(&ind);
+		message[at] ^= 0x04;
+		if (message[0] >= 0x40)
+			continue;
+		expect_passed(*state, &spec);
+	}
+	rig_expect_nothing_metered(*state);
+}
+
+/* The DATA attribute must fill the message to its end. */
+static void test_lengths(void **state)
+{
+	struct frame_indication ind = indication(21);
+	struct frame_spec spec = spec_send(&ind);
+	struct rig *rig = *state;
+	struct frame frame, got;
+
+	set(rig);
+	for (uint32_t said = 0; said <= 0xffff; said += said < 64 ? 1 : 4093) {
+		spec_send(&ind);
+		put16(message + 34, (uint16_t)said);
+		if ((said + 3) / 4 != 6) {
+			expect_passed(rig, &spec);
+			continue;
+		}
+		frame_build(&frame, &spec);
+		assert_int_equal(rig_run(rig, &frame, &got), XDP_TX);
+		assert_int_equal(got.len, 14 + 28 + said);
+	}
+	/* The message shorter or longer than its datagram. */
+	for (size_t len = 2; len < spec.len; len++) {
+		struct frame_spec cut = spec;
+
+		spec_send(&ind);
+		cut.len = len;
+		if (len >= 4)
+			expect_passed(rig, &cut);
+	}
+	memset(message + spec.len, 0, 8);
+	spec.len += 4;
+	expect_passed(rig, &spec);
+}
+
+/* More than the two attributes, one of them twice or missing. */
+static void test_other_attributes(void **state)
+{
+	struct frame_indication ind = indication(20);
+	struct frame_spec spec = spec_send(&ind);
+	static const uint32_t more[] = { 0x001a0000, 0x80220000, 0x00130000, 0x7fff0000 };
+
+	set(*state);
+	for (size_t i = 0; i < RIG_COUNT(more); i++) {
+		spec = spec_send(&ind);
+		put32(message + spec.len, more[i]);
+		spec.len += 4;
+		put16(message + 2, (uint16_t)(spec.len - 20));
+		expect_passed(*state, &spec);
+	}
+	spec = spec_send(&ind);
+	spec.len = 32; /* the peer alone */
+	put16(message + 2, 12);
+	expect_passed(*state, &spec);
+	spec = spec_send(&ind);
+	memcpy(message + 32, message + 20, 12);
+	spec.len = 44; /* the peer twice */
+	put16(message + 2, 24);
+	expect_passed(*state, &spec);
+}
+
+/* Ports that user space refuses are not the kernel's to judge; permission is of the address. */
+static void test_ports(void **state)
+{
+	static const uint16_t refused[] = { 0, 1, 53, 123, 442, 444, 1023, 1900, 5353, 11211 };
+	static const uint16_t fine[] = { 443, 1024, 1899, 1901, 3478, 40000, 65535 };
+	struct frame_indication ind = indication(30);
+	struct frame_spec spec;
+
+	set(*state);
+	for (size_t i = 0; i < RIG_COUNT(refused); i++) {
+		ind.peer.port = refused[i];
+		spec = spec_send(&ind);
+		expect_passed(*state, &spec);
+	}
+	for (size_t i = 0; i < RIG_COUNT(fine); i++) {
+		ind.peer.port = fine[i];
+		expect_sent(*state, &ind);
+	}
+	ind.peer.ip++;
+	spec = spec_send(&ind);
+	expect_passed(*state, &spec);
+}
+
+static struct frame_spec spec_down(size_t len)
+{
+	return scene_spec(scene_peer, scene_relayed, data, len);
+}
+
+/* What user space's parser finds in a Data indication. */
+static void expect_data(const struct frame *got, size_t len)
+{
+	struct pc_stun_msg msg;
+	struct pc_stun_attr attr;
+	struct pc_addr peer;
+	size_t pos = 0;
+
+	assert_int_equal(pc_stun_parse(got->bytes + 42, got->len - 42, &msg), 0);
+	assert_int_equal(msg.method, PC_STUN_DATA);
+	assert_int_equal(msg.cls, PC_STUN_INDICATION);
+	assert_true(pc_stun_next(&msg, &pos, &attr));
+	assert_int_equal(attr.type, PC_ATTR_XOR_PEER_ADDRESS);
+	assert_int_equal(pc_stun_attr_xor_addr(&msg, &attr, &peer), 0);
+	assert_int_equal(peer.port, scene_peer.port);
+	assert_int_equal(get32(peer.ip.b), scene_peer.ip);
+	assert_true(pc_stun_next(&msg, &pos, &attr));
+	assert_int_equal(attr.type, PC_ATTR_DATA);
+	assert_int_equal(attr.len, len);
+	assert_memory_equal(attr.value, data, len);
+	for (const uint8_t *pad = attr.value + len; pad < got->bytes + got->len; pad++)
+		assert_int_equal(*pad, 0);
+	assert_false(pc_stun_next(&msg, &pos, &attr));
+}
+
+/* Ethernet padding becomes padding of the message, and is wiped. */
+static void test_data(void **state)
+{
+	uint8_t last[12] = { 0 };
+	struct frame frame, got;
+
+	set(*state);
+	for (size_t len = 0; len <= 40; len++) {
+		struct frame_spec spec = spec_down(len);
+
+		spec.trailer = len % 3 ? 18 : 0;
+		frame_build(&frame, &spec);
+		assert_int_equal(rig_run(*state, &frame, &got), XDP_TX);
+		assert_int_equal(got.len, 14 + 28 + 36 + (len + 3) / 4 * 4);
+		expect_data(&got, len);
+		assert_memory_not_equal(got.bytes + 50, last, 12);
+		memcpy(last, got.bytes + 50, 12);
+	}
+	assert_int_equal(rig_count(*state, SCENE_SLOT).down.packets, 41);
+	assert_int_equal(rig_count(*state, SCENE_SLOT).down.payload_bytes, 820);
+}
+
+/* A frame that ends where the driver's buffer ends: room for no padding, and it stays as it was. */
+static void test_tailroom(void **state)
+{
+	size_t full = 4096 - 256 - 320 - 42; /* of a test run on 4 KiB pages */
+	struct frame_spec spec = spec_down(full);
+	struct frame frame, got;
+
+	assert_int_not_equal(full % 4, 0);
+	set(*state);
+	rig_set_nexthop(*state, SCENE_NH_CLIENT, RIG_LO, 9000, 0);
+	frame_build(&frame, &spec);
+	assert_int_equal(rig_run(*state, &frame, &got), XDP_PASS);
+	scene_expect_same(&got, &frame);
+	rig_expect_reasons(*state, PC_REASON_PASS_TAILROOM, 1);
+	rig_expect_nothing_metered(*state);
+	spec.len -= spec.len % 4;
+	frame_build(&frame, &spec);
+	assert_int_equal(rig_run(*state, &frame, &got), XDP_TX);
+	expect_data(&got, spec.len);
+}
+
+/* On an allocated port what nothing covers is dropped; elsewhere it is the host's. */
+static void test_no_permission(void **state)
+{
+	struct frame_spec spec = spec_down(20);
+	struct frame frame, got;
+
+	set(*state);
+	spec.from.ip++;
+	frame_build(&frame, &spec);
+	assert_int_equal(rig_run(*state, &frame, &got), XDP_DROP);
+	assert_int_equal(rig_reason(*state, PC_REASON_DROP_NO_PERMISSION), 1);
+	spec.to.port++;
+	frame_build(&frame, &spec);
+	assert_int_equal(rig_run(*state, &frame, &got), XDP_PASS);
+	assert_int_equal(rig_reason(*state, PC_REASON_PASS_NO_FLOW), 1);
+	/* Unusual packets are looked at by the host first. */
+	spec.to.port--;
+	spec.option_words = 1;
+	frame_build(&frame, &spec);
+	assert_int_equal(rig_run(*state, &frame, &got), XDP_PASS);
+	assert_int_equal(rig_reason(*state, PC_REASON_PASS_UNUSUAL), 1);
+	rig_expect_nothing_metered(*state);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		rig_test(test_send),	 rig_test(test_every_byte),
+		rig_test(test_lengths),	 rig_test(test_other_attributes),
+		rig_test(test_ports),	 rig_test(test_data),
+		rig_test(test_tailroom), rig_test(test_no_permission),
+	};
+
+	rig_main(tests);
+}

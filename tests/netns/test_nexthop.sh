@@ -162,6 +162,8 @@ test_lost() {
 	start -p 1000000 "$BPFFS/pcd" "$T/state" 198.18.1.2 "$FAR"
 	becomes "resolved before" 5 "$FAR" "$(l2 e0 one)"
 	kill -STOP "$HOPS"
+	# Older news that still fit into the queue, and are read after the loss was noticed.
+	ip -n "$(ns host)" neigh replace 198.18.1.1 lladdr 02:00:00:00:00:22 nud stale dev e0
 	for ((i = 0; i < 12000; i++)); do
 		printf 'neigh replace 198.18.1.%d lladdr 02:00:00:01:%02x:%02x dev e1\n' \
 			$((100 + i % 100)) $((i / 256)) $((i % 256))

@@ -31,6 +31,7 @@ struct pc_rtnl_events {
 	struct nl_sock *sk;
 	struct pc_rtnl_event_ops ops;
 	void *arg;
+	bool lost; /* some were, and nobody has been told yet */
 };
 
 static void cleanup_msg(struct nl_msg **m)
@@ -435,11 +436,19 @@ int pc_rtnl_events_read(struct pc_rtnl_events *e)
 	for (int i = 0; i < EVENTS_BATCH; i++) {
 		int err = nl_recvmsgs_default(e->sk);
 
-		if (err == -NLE_AGAIN)
-			return 0;
+		/*
+		 * Lost ones are told of when the queue is empty: what is still in it is older than
+		 * what would be read again now, and until then the kernel drops more in silence.
+		 */
+		if (err == -NLE_AGAIN) {
+			bool lost = e->lost;
+
+			e->lost = false;
+			return lost ? -ENOBUFS : 0;
+		}
 		/* The kernel says ENOBUFS when it had to drop some; any other failure may have. */
 		if (err < 0)
-			return -ENOBUFS;
+			e->lost = true;
 	}
 	return 0;
 }

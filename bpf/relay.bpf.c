@@ -50,7 +50,7 @@ static __always_inline struct pc_ctl *pc_ctl_get(void)
 {
 	__u32 zero = 0;
 
-	return bpf_map_lookup_elem(&pc2_ctl, &zero);
+	return bpf_map_lookup_elem(&pc3_ctl, &zero);
 }
 
 /* The time is asked for only where it matters: most packets see no guard. */
@@ -299,7 +299,7 @@ static __always_inline int pc_drop_all(const struct xdp_md *ctx)
 }
 
 SEC("xdp")
-int pc2_relay(struct xdp_md *ctx)
+int pc3_relay(struct xdp_md *ctx)
 {
 	struct pc_pkt pkt = {};
 	__be16 proto;

@@ -15,24 +15,24 @@
 #pragma GCC diagnostic error "-Wpadded"
 
 #define PC_ABI_MAGIC   0x50434450u /* "PCDP" */
-#define PC_ABI_VERSION 2
+#define PC_ABI_VERSION 3
 
 /* Names of maps, programs and links, in the object file and under the bpffs directory. */
-#define PC_MAP_META    "pc2_meta"
-#define PC_MAP_CTL     "pc2_ctl"
-#define PC_MAP_FLOW4   "pc2_flow4"
-#define PC_MAP_FLOW6   "pc2_flow6"
-#define PC_MAP_PERM4   "pc2_perm4"
-#define PC_MAP_PERM6   "pc2_perm6"
-#define PC_MAP_PORT    "pc2_port"
-#define PC_MAP_LIMIT   "pc2_limit"
-#define PC_MAP_COUNT   "pc2_count"
-#define PC_MAP_REASON  "pc2_reason"
-#define PC_MAP_NEXTHOP "pc2_nexthop"
-#define PC_MAP_TXPORT  "pc2_txport"
-#define PC_PROG_RELAY  "pc2_relay"
+#define PC_MAP_META    "pc3_meta"
+#define PC_MAP_CTL     "pc3_ctl"
+#define PC_MAP_FLOW4   "pc3_flow4"
+#define PC_MAP_FLOW6   "pc3_flow6"
+#define PC_MAP_PERM4   "pc3_perm4"
+#define PC_MAP_PERM6   "pc3_perm6"
+#define PC_MAP_PORT    "pc3_port"
+#define PC_MAP_LIMIT   "pc3_limit"
+#define PC_MAP_COUNT   "pc3_count"
+#define PC_MAP_REASON  "pc3_reason"
+#define PC_MAP_NEXTHOP "pc3_nexthop"
+#define PC_MAP_TXPORT  "pc3_txport"
+#define PC_PROG_RELAY  "pc3_relay"
 /* Pinned link of one interface: PC_LINK_PREFIX "IFINDEX". */
-#define PC_LINK_PREFIX	     "pc2_link_"
+#define PC_LINK_PREFIX	     "pc3_link_"
 
 #define PC_MAX_SERVICE_PORTS 4
 #define PC_MAX_SERVICE_ADDRS 4
@@ -51,7 +51,7 @@ enum pc_reason {
 /* Size of the reason map: room to append without a new layout. */
 #define PC_REASON_SLOTS 64
 
-/* pc2_meta, ARRAY of 1: who made these maps. */
+/* pc3_meta, ARRAY of 1: who made these maps. */
 struct pc_meta {
 	__u32 magic;
 	__u32 abi_version;
@@ -62,7 +62,7 @@ struct pc_meta {
 };
 
 /*
- * pc2_ctl, ARRAY of 1, BPF_F_MMAPABLE: what the daemon tells the program while it runs.
+ * pc3_ctl, ARRAY of 1, BPF_F_MMAPABLE: what the daemon tells the program while it runs.
  * Each field is written alone with one aligned store.
  */
 struct pc_ctl {
@@ -82,7 +82,7 @@ struct pc_ctl {
 };
 
 /*
- * pc2_flow4 and pc2_flow6, HASH: what arrives -> what is sent. One entry per direction.
+ * pc3_flow4 and pc3_flow6, HASH: what arrives -> what is sent. One entry per direction.
  *   up:   client -> service address, channel number  => relayed address -> peer, plain UDP
  *   down: peer -> relayed address, channel 0         => service address -> client, ChannelData
  * The key has the family of what arrives, the value that of what is sent: they may differ.
@@ -118,7 +118,7 @@ struct pc_flow {
 	__be16 channel; /* header to add; 0: none */
 	__u16 flags;	/* PC_FLOW_* */
 	__u32 slot;	/* counters of the session */
-	__u32 nexthop;	/* index into pc2_nexthop; unused with PC_FLOW_HAIRPIN */
+	__u32 nexthop;	/* index into pc3_nexthop; unused with PC_FLOW_HAIRPIN */
 	/*
 	 * One's complement sums of (new - old), folded to 16 bits, in the byte order of the packet
 	 * (as if loaded by plain 16-bit loads). l3_diff: addresses, IPv4 to IPv4 only (0 elsewhere:
@@ -127,16 +127,16 @@ struct pc_flow {
 	 */
 	__u16 l3_diff;
 	__u16 l4_diff;
-	__u32 reserved;
+	__u32 tenant; /* index of the tenant's limits; 0: none */
 };
 
 /*
- * pc2_perm4 and pc2_perm6, HASH: permissions, for Send and Data indications. Two entries each.
+ * pc3_perm4 and pc3_perm6, HASH: permissions, for Send and Data indications. Two entries each.
  *   up:   client -> service address, and the peer's address out of XOR-PEER-ADDRESS
  *         => from the relayed address to that peer, the port out of the attribute
  *   down: peer's address -> relayed address and port, peer 0, sport 0
  *         => Data indication from the service address to the client
- * pc2_perm4 when all addresses of both the key and the value are IPv4; else pc2_perm6, where IPv4
+ * pc3_perm4 when all addresses of both the key and the value are IPv4; else pc3_perm6, where IPv4
  * addresses are written as ::ffff:a.b.c.d, in the key and in the value.
  */
 struct pc_perm4_key {
@@ -159,7 +159,7 @@ struct pc_perm {
 	__u64 expires_ns;
 	/* up: relayed address; with PC_FLOW_HAIRPIN daddr is the peer's local address, else the
 	 * peer's. down: service address, client. */
-	__be32 saddr[4]; /* IPv4 in the first in pc2_perm4, mapped in pc2_perm6 */
+	__be32 saddr[4]; /* IPv4 in the first in pc3_perm4, mapped in pc3_perm6 */
 	__be32 daddr[4];
 	__be16 sport;
 	__be16 dport; /* up: 0 */
@@ -167,10 +167,12 @@ struct pc_perm {
 	__u16 reserved;
 	__u32 slot;
 	__u32 nexthop;
+	__u32 tenant; /* as in struct pc_flow */
+	__u32 reserved2;
 };
 
 /*
- * pc2_port, HASH: relayed ports that are allocated. What no flow and no permission covers is
+ * pc3_port, HASH: relayed ports that are allocated. What no flow and no permission covers is
  * dropped on them; a port that is not here belongs to the host and passes.
  */
 struct pc_port_key {
@@ -180,7 +182,7 @@ struct pc_port_key {
 };
 
 /*
- * pc2_limit, LRU_HASH: token buckets of strangers, by source prefix: /32 and /24, /64 and /48. Its
+ * pc3_limit, LRU_HASH: token buckets of strangers, by source prefix: /32 and /24, /64 and /48. Its
  * key is the prefix, IPv4 mapped, and its length in the last field.
  */
 struct pc_limit_key {
@@ -192,14 +194,14 @@ struct pc_limit {
 	__u64 tat_ns; /* theoretical arrival time (GCRA): when the bucket is full again */
 };
 
-/* pc2_count: see struct pc_count. */
+/* pc3_count: see struct pc_count. */
 struct pc_dir_count {
 	__u64 packets;
 	__u64 payload_bytes; /* what the application sent: UDP payload without TURN headers */
 	__u64 wire_bytes;    /* IP total length as sent on */
 };
 
-/* pc2_count, PERCPU_ARRAY by slot; the user-space path keeps the same struct in a file. */
+/* pc3_count, PERCPU_ARRAY by slot; the user-space path keeps the same struct in a file. */
 struct pc_count {
 	struct pc_dir_count up;	  /* from the tenant */
 	struct pc_dir_count down; /* to the tenant */
@@ -208,12 +210,12 @@ struct pc_count {
 };
 
 /*
- * pc2_nexthop, ARRAY, BPF_F_MMAPABLE. The writer fills the copy that is not active and then
+ * pc3_nexthop, ARRAY, BPF_F_MMAPABLE. The writer fills the copy that is not active and then
  * stores `active`, so a reader never sees half an entry.
  */
 struct pc_nexthop {
 	__u32 ifindex;	    /* 0: not resolved */
-	__u32 txport;	    /* index into pc2_txport */
+	__u32 txport;	    /* index into pc3_txport */
 	__u16 mtu;	    /* largest IP packet */
 	__u16 l2_len;	    /* 14, 18 or 22 */
 	__u8 l2[PC_L2_MAX]; /* the link header as sent, VLAN tags and EtherType included */
@@ -232,7 +234,7 @@ PC_ABI_SIZE(struct pc_flow6_key, 40);
 PC_ABI_SIZE(struct pc_flow, 64);
 PC_ABI_SIZE(struct pc_perm4_key, 16);
 PC_ABI_SIZE(struct pc_perm6_key, 52);
-PC_ABI_SIZE(struct pc_perm, 56);
+PC_ABI_SIZE(struct pc_perm, 64);
 PC_ABI_SIZE(struct pc_port_key, 20);
 PC_ABI_SIZE(struct pc_limit_key, 20);
 PC_ABI_SIZE(struct pc_limit, 8);

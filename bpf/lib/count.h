@@ -11,7 +11,7 @@
 
 static __always_inline void pc_count_reason(__u32 reason)
 {
-	__u64 *n = bpf_map_lookup_elem(&pc2_reason, &reason);
+	__u64 *n = bpf_map_lookup_elem(&pc3_reason, &reason);
 
 	if (__builtin_expect(!!n, 1))
 		(*n)++;
@@ -34,7 +34,7 @@ static __always_inline bool pc_reason_passes(__u32 reason)
 
 static __always_inline struct pc_count *pc_count_slot(__u32 slot)
 {
-	return bpf_map_lookup_elem(&pc2_count, &slot);
+	return bpf_map_lookup_elem(&pc3_count, &slot);
 }
 
 /* @wire: IP total length as sent. */

@@ -62,11 +62,11 @@ static __always_inline void pc_key_hairpin(union pc_key *key, const struct pc_fl
 
 static __always_inline struct pc_flow *pc_find_flow(const union pc_key *key, bool six)
 {
-	return six ? bpf_map_lookup_elem(&pc2_flow6, &key->v6)
-		   : bpf_map_lookup_elem(&pc2_flow4, &key->v4);
+	return six ? bpf_map_lookup_elem(&pc3_flow6, &key->v6)
+		   : bpf_map_lookup_elem(&pc3_flow4, &key->v4);
 }
 
-/* An address of pc2_perm6: IPv4 (in the first word) is mapped. */
+/* An address of pc3_perm6: IPv4 (in the first word) is mapped. */
 static __always_inline void pc_find_map(__be32 to[4], const __be32 *from, bool six)
 {
 	to[0] = six ? from[0] : 0;
@@ -136,7 +136,7 @@ static __always_inline struct pc_perm *pc_find_perm4(const union pc_key *key,
 	perm.daddr = key->v4.daddr;
 	perm.peer = peer ? peer->addr[0] : 0;
 	*pc_u32_at(&perm.sport, 0) = pc_find_ports(key, peer, false);
-	return bpf_map_lookup_elem(&pc2_perm4, &perm);
+	return bpf_map_lookup_elem(&pc3_perm4, &perm);
 }
 
 /* Any other permission. @peer: NULL on the way down. */
@@ -152,7 +152,7 @@ static __always_inline struct pc_perm *pc_find_perm6(const union pc_key *key,
 	else if (peer)
 		pc_find_map(perm.peer, peer->addr, false);
 	*pc_u32_at(&perm.sport, 0) = pc_find_ports(key, peer, six);
-	return bpf_map_lookup_elem(&pc2_perm6, &perm);
+	return bpf_map_lookup_elem(&pc3_perm6, &perm);
 }
 
 /* From a tenant, by Send indication. NULL: none. */
@@ -194,7 +194,7 @@ static __always_inline bool pc_find_port(const union pc_key *key, bool six)
 	struct pc_port_key port = { .port = six ? key->v6.dport : key->v4.dport };
 
 	pc_find_map(port.addr, six ? key->v6.daddr : &key->v4.daddr, six);
-	return bpf_map_lookup_elem(&pc2_port, &port);
+	return bpf_map_lookup_elem(&pc3_port, &port);
 }
 
 #endif

@@ -20,7 +20,7 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct pc_meta);
-} pc2_meta SEC(".maps");
+} pc3_meta SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -28,7 +28,7 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct pc_ctl);
-} pc2_ctl SEC(".maps");
+} pc3_ctl SEC(".maps");
 
 /* Not LRU: a live flow is never evicted; when the map is full, the daemon refuses. */
 struct {
@@ -36,28 +36,28 @@ struct {
 	__uint(max_entries, PC_DEFAULT_SESSIONS *PC_FLOWS_PER_SESSION);
 	__type(key, struct pc_flow4_key);
 	__type(value, struct pc_flow);
-} pc2_flow4 SEC(".maps");
+} pc3_flow4 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, PC_DEFAULT_SESSIONS *PC_FLOWS_PER_SESSION);
 	__type(key, struct pc_flow6_key);
 	__type(value, struct pc_flow);
-} pc2_flow6 SEC(".maps");
+} pc3_flow6 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, PC_DEFAULT_SESSIONS *PC_FLOWS_PER_SESSION);
 	__type(key, struct pc_perm4_key);
 	__type(value, struct pc_perm);
-} pc2_perm4 SEC(".maps");
+} pc3_perm4 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, PC_DEFAULT_SESSIONS *PC_FLOWS_PER_SESSION);
 	__type(key, struct pc_perm6_key);
 	__type(value, struct pc_perm);
-} pc2_perm6 SEC(".maps");
+} pc3_perm6 SEC(".maps");
 
 /* Values mean nothing. */
 struct {
@@ -65,7 +65,7 @@ struct {
 	__uint(max_entries, PC_DEFAULT_SESSIONS);
 	__type(key, struct pc_port_key);
 	__type(value, __u32);
-} pc2_port SEC(".maps");
+} pc3_port SEC(".maps");
 
 /* LRU: a flood pushes out strangers, not sessions. */
 struct {
@@ -73,21 +73,21 @@ struct {
 	__uint(max_entries, PC_LIMIT_ENTRIES);
 	__type(key, struct pc_limit_key);
 	__type(value, struct pc_limit);
-} pc2_limit SEC(".maps");
+} pc3_limit SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, PC_DEFAULT_SESSIONS);
 	__type(key, __u32);
 	__type(value, struct pc_count);
-} pc2_count SEC(".maps");
+} pc3_count SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, PC_REASON_SLOTS);
 	__type(key, __u32);
 	__type(value, __u64);
-} pc2_reason SEC(".maps");
+} pc3_reason SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -95,7 +95,7 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct pc_nexthop_slot);
-} pc2_nexthop SEC(".maps");
+} pc3_nexthop SEC(".maps");
 
 /* Values are plain interface indexes. */
 struct {
@@ -103,6 +103,6 @@ struct {
 	__uint(max_entries, PC_MAX_TXPORTS);
 	__type(key, __u32);
 	__type(value, __u32);
-} pc2_txport SEC(".maps");
+} pc3_txport SEC(".maps");
 
 #endif

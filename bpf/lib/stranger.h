@@ -16,10 +16,10 @@ static __always_inline bool pc_stranger_bucket(const struct pc_limit_key *key, _
 
 	if (!interval)
 		return true;
-	limit = bpf_map_lookup_elem(&pc2_limit, key);
+	limit = bpf_map_lookup_elem(&pc3_limit, key);
 	if (limit)
 		return pc_limit_admit(limit, now, interval, burst);
-	bpf_map_update_elem(&pc2_limit, key, &fresh, BPF_ANY);
+	bpf_map_update_elem(&pc3_limit, key, &fresh, BPF_ANY);
 	return true;
 }
 

@@ -228,11 +228,11 @@ static void test_other_layout(void **state)
 	assert_int_equal(bpf_map_lookup_elem(fd, &zero, &meta), 0);
 	meta.abi_version = 9;
 	assert_int_equal(bpf_map_update_elem(fd, &zero, &meta, BPF_ANY), 0);
-	expect_refused(&config, PC_ERR_VERSION, "layout 9, this build has 2: run 'pcctl shutdown'");
+	expect_refused(&config, PC_ERR_VERSION, "layout 9, this build has 3: run 'pcctl shutdown'");
 
 	/* A layout that carries another version in its names. */
-	assert_int_equal(rename(ENV_BPFFS "/" PC_MAP_META, ENV_BPFFS "/pc3_meta"), 0);
-	expect_refused(&config, PC_ERR_VERSION, "layout 3, this build has 2: run 'pcctl shutdown'");
+	assert_int_equal(rename(ENV_BPFFS "/" PC_MAP_META, ENV_BPFFS "/pc4_meta"), 0);
+	expect_refused(&config, PC_ERR_VERSION, "layout 4, this build has 3: run 'pcctl shutdown'");
 	assert_int_not_equal(env_prog_on(env.inside), 0);
 	assert_int_equal(pc_dp_teardown(ENV_BPFFS, false), 1);
 	assert_int_equal(env_prog_on(env.inside), 0);
@@ -576,7 +576,7 @@ static void test_old_layout(void **state)
 	assert_int_equal(pc_dp_teardown(ENV_BPFFS, false), 0);
 	assert_int_equal(mkdir(ENV_BPFFS, 0700), 0);
 	make_old_layout(32);
-	expect_refused(&config, PC_ERR_VERSION, "layout 1, this build has 2");
+	expect_refused(&config, PC_ERR_VERSION, "layout 1, this build has 3");
 	assert_int_equal(pc_dp_open_readonly(ENV_BPFFS, ENV_STATE, &view), 0);
 	pc_dp_get_status(view, &status);
 	assert_true(status.kernel && status.layout == 1 && status.generation == 4242);

@@ -100,6 +100,7 @@ void pc_dp_heartbeat(struct pc_dp *dp, uint64_t now);
 /* A channel binding: both directions, in any mix of families. */
 struct pc_dp_flow {
 	uint32_t slot;
+	uint32_t tenant; /* index of its limits; 0: none */
 	uint16_t channel;
 	struct pc_addr client, server, relayed, peer;
 	bool hairpin;
@@ -113,6 +114,7 @@ int pc_dp_flow_del(struct pc_dp *dp, const struct pc_dp_flow *flow);
 /* A permission: Send indications to any port of a peer's address, Data indications from it. */
 struct pc_dp_perm {
 	uint32_t slot;
+	uint32_t tenant; /* as above */
 	struct pc_addr client, server, relayed;
 	struct pc_ip peer;
 	bool hairpin;
@@ -145,7 +147,7 @@ struct pc_dp_entry {
 	struct pc_addr src,
 		dst;	   /* of what arrives; a permission's peer has port 0; ports: dst only */
 	struct pc_ip peer; /* permissions, up: address in the indication */
-	uint32_t slot, nexthop;
+	uint32_t slot, nexthop, tenant;
 	uint64_t expires_ns;
 };
 /*

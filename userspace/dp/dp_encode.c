@@ -102,12 +102,14 @@ int pc_dp_flow_encode(const struct pc_dp_flow *flow, struct pc_dp_item ret_items
 		.expires_ns = flow->expires_ns,
 		.flags = PC_FLOW_UP | hairpin,
 		.slot = flow->slot,
+		.tenant = flow->tenant,
 		.nexthop = hairpin ? 0 : flow->nexthop_peer,
 	};
 	struct pc_flow down = {
 		.expires_ns = flow->expires_ns,
 		.flags = hairpin,
 		.slot = flow->slot,
+		.tenant = flow->tenant,
 		.nexthop = flow->nexthop_client,
 		.channel = htons(flow->channel),
 	};
@@ -125,6 +127,7 @@ static void decode_flow(const struct pc_flow *flow, uint16_t channel_in, struct 
 	e->flags = flow->flags;
 	e->channel = ntohs(flow->flags & PC_FLOW_UP ? channel_in : flow->channel);
 	e->slot = flow->slot;
+	e->tenant = flow->tenant;
 	e->nexthop = flow->nexthop;
 	e->expires_ns = flow->expires_ns;
 }
@@ -181,12 +184,14 @@ int pc_dp_perm_encode(const struct pc_dp_perm *perm, struct pc_dp_item ret_items
 		.expires_ns = perm->expires_ns,
 		.flags = PC_FLOW_UP | hairpin,
 		.slot = perm->slot,
+		.tenant = perm->tenant,
 		.nexthop = hairpin ? 0 : perm->nexthop_peer,
 	};
 	struct pc_perm down = {
 		.expires_ns = perm->expires_ns,
 		.flags = hairpin,
 		.slot = perm->slot,
+		.tenant = perm->tenant,
 		.nexthop = perm->nexthop_client,
 	};
 
@@ -202,6 +207,7 @@ static void decode_perm(const struct pc_perm *perm, struct pc_dp_entry *e)
 	e->kind = PC_DP_PERM;
 	e->flags = perm->flags;
 	e->slot = perm->slot;
+	e->tenant = perm->tenant;
 	e->nexthop = perm->nexthop;
 	e->expires_ns = perm->expires_ns;
 	if (!(perm->flags & PC_FLOW_UP))

@@ -2,10 +2,10 @@
 /*
  * Opening: what is pinned is taken up, else made.
  *
- *   nothing pinned            load, pin maps and program, pc2_meta last: it says "complete"
+ *   nothing pinned            load, pin maps and program, pc3_meta last: it says "complete"
  *   same layout, same build   take the pins
  *   same layout, other build  load the new program over the old maps, switch the links, then the
- *                             program's pin, then the build in pc2_meta; each step can be repeated
+ *                             program's pin, then the build in pc3_meta; each step can be repeated
  *   other layout or size      touch nothing, say what to do
  *
  * A read-only view of an older layout has the counters only: what the daemon folds into the store
@@ -123,7 +123,7 @@ static int pin_fresh(struct pc_dp *dp)
 {
 	char path[PC_DP_PATH_MAX];
 
-	/* pc2_meta is number 0 and goes last. */
+	/* pc3_meta is number 0 and goes last. */
 	for (int i = PC_DP_MAPS - 1; i >= 0; i--) {
 		if (i == PC_DP_META) {
 			int err = pc_dp_pin_replace(dp->bpffs, PC_PROG_RELAY, dp->prog_fd);

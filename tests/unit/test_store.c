@@ -71,6 +71,14 @@ static struct pc_store_tenant make_tenant(const char *name)
 		.max_channels = 3,
 		.max_peers_per_s = 4,
 		.created_s = 1700000000,
+		.limits = 5,
+		.plan = { .up_bps = 1,
+			  .down_bps = 400000000000,
+			  .guarantee_bps = 3,
+			  .packets_per_s = UINT32_MAX,
+			  .weight = 4,
+			  .quota_day = 5,
+			  .quota_month = 1ull << 62 },
 	};
 
 	snprintf(t.name, sizeof(t.name), "%s", name);
@@ -152,6 +160,17 @@ static void test_tenants(void **state)
 	b.max_channels = 77;
 	b.has_password = true;
 	assert_int_equal(pc_store_tenant_update(s, &b), 0);
+	f = all_tenants();
+	assert_memory_equal(&f.t[1], &b, sizeof(b));
+	b.quota = (struct pc_store_quota){ 1, 1ull << 62, 3, 4 };
+	assert_int_equal(pc_store_tenant_quota(s, b.id, &b.quota), 0);
+	assert_int_equal(pc_store_tenant_quota(s, 99, &b.quota), PC_ERR_NOT_FOUND);
+	b.plan.weight = 9; /* an update leaves the windows alone */
+	f = all_tenants();
+	f.t[1].plan.weight = 9;
+	assert_memory_equal(&f.t[1], &b, sizeof(b));
+	memset(&f.t[1].quota, 0, sizeof(f.t[1].quota));
+	assert_int_equal(pc_store_tenant_update(s, &f.t[1]), 0);
 	f = all_tenants();
 	assert_memory_equal(&f.t[1], &b, sizeof(b));
 	b.id = 99;
@@ -369,6 +388,40 @@ static void raw_sql(const char *file, const char *text)
 	sqlite3_close(db);
 }
 
+/* The tables of the first version, with a tenant in them. */
+static void test_older_version(void **state)
+{
+	struct pc_store_tenant a = make_tenant("alice");
+	struct pc_store *reader;
+	struct found f;
+
+	assert_int_equal(pc_store_tenant_add(s, &a, &a.id), 0);
+	pc_store_close(s);
+	s = NULL;
+	raw_sql(path,
+		"ALTER TABLE tenant DROP COLUMN limits; ALTER TABLE tenant DROP COLUMN up_bps;"
+		"ALTER TABLE tenant DROP COLUMN down_bps;"
+		"ALTER TABLE tenant DROP COLUMN guarantee_bps;"
+		"ALTER TABLE tenant DROP COLUMN packets_per_s;"
+		"ALTER TABLE tenant DROP COLUMN weight;"
+		"ALTER TABLE tenant DROP COLUMN quota_day;"
+		"ALTER TABLE tenant DROP COLUMN quota_month;"
+		"ALTER TABLE tenant DROP COLUMN day_start_s;"
+		"ALTER TABLE tenant DROP COLUMN day_base;"
+		"ALTER TABLE tenant DROP COLUMN month_start_s;"
+		"ALTER TABLE tenant DROP COLUMN month_base;"
+		"UPDATE tenant SET tier = 'default'; PRAGMA user_version = 1;");
+	assert_int_equal(pc_store_open(path, true, &reader), PC_ERR_VERSION); /* changes nothing */
+	assert_int_equal(pc_store_open(path, false, &s), 0);
+	f = all_tenants();
+	a.limits = 0;
+	a.plan = (struct pc_store_plan){ .weight = 1 };
+	assert_int_equal(f.n, 1);
+	assert_memory_equal(&f.t[0], &a, sizeof(a));
+	reopen();
+	assert_int_equal(all_tenants().n, 1);
+}
+
 static void test_other_versions_and_files(void **state)
 {
 	struct pc_store *other;
@@ -376,10 +429,10 @@ static void test_other_versions_and_files(void **state)
 
 	pc_store_close(s);
 	s = NULL;
-	raw_sql(path, "PRAGMA user_version = 2");
+	raw_sql(path, "PRAGMA user_version = 3");
 	assert_int_equal(pc_store_open(path, false, &other), PC_ERR_VERSION);
 	assert_int_equal(pc_store_open(path, true, &other), PC_ERR_VERSION);
-	assert_string_equal(pc_store_error(NULL), "schema version 2, this build knows 1");
+	assert_string_equal(pc_store_error(NULL), "schema version 3, this build knows 2");
 	unlink(beside("-wal"));
 	unlink(beside("-shm"));
 	fd = open(path, O_WRONLY | O_TRUNC);
@@ -517,6 +570,7 @@ int main(void)
 		T(test_transactions),
 		T(test_locked),
 		T(test_readers),
+		T(test_older_version),
 		T(test_other_versions_and_files),
 		T(test_damaged),
 		T(test_disk_full),

@@ -13,7 +13,8 @@
 #include "base/err.h"
 #include "daemon/daemon.h"
 
-#define NOW 1700000000ull
+#define NOW	    1700000000ull
+#define MAX_TENANTS 16
 
 static char dir[64], path[96];
 static struct pc_store *store;
@@ -22,7 +23,7 @@ static struct pc_users *users;
 static void open_all(void)
 {
 	assert_int_equal(pc_store_open(path, false, &store), 0);
-	assert_int_equal(pc_users_new(store, &users), 0);
+	assert_int_equal(pc_users_new(store, MAX_TENANTS, &users), 0);
 }
 
 static void close_all(void)
@@ -239,6 +240,48 @@ static void test_restart(void **state)
 	assert_string_equal(password, again);
 }
 
+static uint32_t limits_of(const char *name)
+{
+	const struct pc_store_tenant *t = pc_users_find(users, name);
+
+	assert_non_null(t);
+	assert_ptr_equal(pc_users_by_limits(users, t->limits), t);
+	return t->limits;
+}
+
+/* The kernel's flows carry the index of their tenant's limits: it stays. */
+static void test_limits(void **state)
+{
+	struct pc_store_tenant t = { .name = "last" };
+	char name[16];
+
+	for (int i = 1; i <= MAX_TENANTS; i++) {
+		snprintf(name, sizeof(name), "t%d", i);
+		add(name, NULL);
+		assert_int_equal(limits_of(name), i);
+	}
+	assert_null(pc_users_by_limits(users, 0));
+	assert_null(pc_users_by_limits(users, MAX_TENANTS + 1));
+	assert_int_equal(pc_users_add(users, &t, NULL), PC_ERR_FULL);
+	assert_int_equal(pc_users_del(users, pc_users_find(users, "t3")->id), 0);
+	assert_int_equal(pc_users_del(users, pc_users_find(users, "t9")->id), 0);
+	add("again", NULL);
+	assert_int_equal(limits_of("again"), 3);
+	close_all();
+	open_all();
+	assert_int_equal(limits_of("again"), 3);
+	assert_int_equal(limits_of("t16"), 16);
+
+	/* With a lower bound those above it move, as long as there is room. */
+	pc_users_free(users);
+	assert_int_equal(pc_users_new(store, MAX_TENANTS - 1, &users), 0);
+	assert_int_equal(limits_of("t16"), 9);
+	pc_users_free(users);
+	users = NULL;
+	assert_int_equal(pc_users_new(store, MAX_TENANTS - 2, &users), PC_ERR_FULL);
+	assert_null(users);
+}
+
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -246,7 +289,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(test_password), CASE(test_userhash),	CASE(test_realm),
 		CASE(test_timed),    CASE(test_timed_fallback), CASE(test_secrets),
-		CASE(test_change),   CASE(test_restart),
+		CASE(test_change),   CASE(test_restart),	CASE(test_limits),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -175,6 +175,7 @@ void pc_config_defaults(struct pc_config *c)
 		.realm = "pc",
 		.xdp = PC_DP_AUTO,
 		.max_sessions = 65536,
+		.max_tenants = 16384,
 		.stranger_replies = 20,
 		.stranger_rate = 200,
 		.stranger_net_rate = 2000,

@@ -49,6 +49,7 @@ struct pc_config {
 	char realm[128]; /* "pc" */
 	enum pc_dp_mode xdp;
 	uint32_t max_sessions; /* 65536 */
+	uint32_t max_tenants;  /* 16384 */
 	struct pc_config_secret secret[PC_TURN_MAX_SECRETS];
 	size_t n_secret;
 	struct pc_config_rule *rule; /* allow-peer, deny-peer, in order; owned */

@@ -205,6 +205,11 @@ static int set_max_sessions(struct pc_config_parser *p, const char *value)
 	return set_number(p, value, 1, 4u << 20, &p->c->max_sessions);
 }
 
+static int set_max_tenants(struct pc_config_parser *p, const char *value)
+{
+	return set_number(p, value, 1, 1u << 20, &p->c->max_tenants);
+}
+
 static int set_stranger_replies(struct pc_config_parser *p, const char *value)
 {
 	return set_number(p, value, 0, 1000000, &p->c->stranger_replies);
@@ -294,6 +299,7 @@ const struct pc_config_key pc_config_keys[] = {
 	{ "relay", "realm", false, set_realm },
 	{ "relay", "xdp", false, set_xdp },
 	{ "relay", "max-sessions", false, set_max_sessions },
+	{ "relay", "max-tenants", false, set_max_tenants },
 	{ "relay", "secret", true, set_secret },
 	{ "relay", "allow-peer", true, set_allow_peer },
 	{ "relay", "deny-peer", true, set_deny_peer },

@@ -175,8 +175,13 @@ static int open_sockets(struct pc_daemon *d)
 
 static int open_users(struct pc_daemon *d)
 {
-	int r = pc_users_new(d->store, &d->users);
+	int r = pc_users_new(d->store, d->config.max_tenants, &d->users);
 
+	if (r == PC_ERR_FULL) {
+		pc_error("%s/%s has more tenants than max-tenants allows (%u)", d->config.state_dir,
+			 PC_DAEMON_STORE_FILE, d->config.max_tenants);
+		return r;
+	}
 	if (r) {
 		pc_error("loading the tenants from %s/%s: %s", d->config.state_dir,
 			 PC_DAEMON_STORE_FILE, pc_strerror(r));

@@ -65,7 +65,10 @@ struct pc_daemon {
 };
 
 /* --- users.c --- */
-int pc_users_new(struct pc_store *store, struct pc_users **ret_users); /* loads all tenants */
+/*
+ * Loads all tenants. Each has an index for its limits, 1 to @max. PC_ERR_FULL: there are more.
+ */
+int pc_users_new(struct pc_store *store, uint32_t max, struct pc_users **ret_users);
 void pc_users_free(struct pc_users *u);
 /* Time-limited secrets: those of the configuration, then the built-in one. Copied. */
 void pc_users_set_secrets(struct pc_users *u, const struct pc_config *c);
@@ -76,12 +79,16 @@ int pc_users_lookup(struct pc_users *u, const char *name, size_t name_len, const
 		    struct pc_turn_user *ret_user);
 const struct pc_store_tenant *pc_users_find(const struct pc_users *u, const char *name);
 const struct pc_store_tenant *pc_users_by_id(const struct pc_users *u, uint32_t id);
+const struct pc_store_tenant *pc_users_by_limits(const struct pc_users *u, uint32_t limits);
 int pc_users_each(const struct pc_users *u, int (*fn)(void *arg, const struct pc_store_tenant *t),
 		  void *arg);
-/* Store and memory. @password NULL: time-limited credentials only. 0 or a negative code. */
+/* Store and memory. @password NULL: time-limited credentials only. 0 or a negative code:
+ * PC_ERR_FULL when there are as many tenants as may be. */
 int pc_users_add(struct pc_users *u, struct pc_store_tenant *t, const char *password);
 int pc_users_update(struct pc_users *u, const struct pc_store_tenant *t, const char *password);
 int pc_users_del(struct pc_users *u, uint32_t id);
+/* The windows of its quota, store and memory. */
+int pc_users_quota(struct pc_users *u, uint32_t id, const struct pc_store_quota *quota);
 /* "TIMESTAMP:NAME" and its password, valid for @lifetime_s. */
 int pc_users_credential(struct pc_users *u, const char *name, uint64_t lifetime_s,
 			uint64_t realtime_s, char *ret_user, size_t user_size,

@@ -54,6 +54,7 @@ static const char *restart_key(const struct pc_config *a, const struct pc_config
 		{ "interface", same_interfaces(a, b) },
 		{ "xdp", a->xdp == b->xdp },
 		{ "max-sessions", a->max_sessions == b->max_sessions },
+		{ "max-tenants", a->max_tenants == b->max_tenants },
 	};
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)

@@ -33,6 +33,9 @@ struct pc_users {
 	struct pc_config_secret secret[PC_TURN_MAX_SECRETS];
 	size_t n_secret;
 	char builtin[2 * SECRET_BYTES + 1];
+	struct user **limits; /* by index of their limits, 1 to max; 0 is nobody's */
+	uint32_t max;
+	uint32_t free_hint; /* no index below is free */
 };
 
 static uint64_t hash(const struct pc_users *u, const void *data, size_t len)
@@ -102,6 +105,53 @@ static void free_user(struct user *user)
 	free(user);
 }
 
+/* The lowest index that is free, or 0. */
+static uint32_t free_limits(struct pc_users *u)
+{
+	uint32_t i = u->free_hint;
+
+	while (i <= u->max && u->limits[i])
+		i++;
+	u->free_hint = i;
+	return i <= u->max ? i : 0;
+}
+
+static void take_limits(struct pc_users *u, struct user *user)
+{
+	u->limits[user->t.limits] = user;
+}
+
+static void give_limits(struct pc_users *u, const struct user *user)
+{
+	u->limits[user->t.limits] = NULL;
+	if (user->t.limits < u->free_hint)
+		u->free_hint = user->t.limits;
+}
+
+/* Tenants of an older store, or beyond a bound that is lower than it was, get an index now. */
+static int number_tenants(struct pc_users *u)
+{
+	struct pc_htab_iter it = { 0 };
+	struct pc_hnode *n;
+
+	while ((n = pc_htab_iterate(&u->ids, &it))) {
+		struct user *user = pc_container_of(n, struct user, by_id);
+		uint32_t i = user->t.limits;
+		int r;
+
+		if (i && i <= u->max && u->limits[i] == user)
+			continue;
+		user->t.limits = free_limits(u);
+		if (!user->t.limits)
+			return PC_ERR_FULL;
+		take_limits(u, user);
+		r = pc_store_tenant_update(u->store, &user->t);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
 static int load_tenant(void *arg, const struct pc_store_tenant *t)
 {
 	struct pc_users *u = arg;
@@ -111,6 +161,8 @@ static int load_tenant(void *arg, const struct pc_store_tenant *t)
 		return -ENOMEM;
 	user->t = *t;
 	link_user(u, user);
+	if (t->limits && t->limits <= u->max && !u->limits[t->limits])
+		take_limits(u, user);
 	return 0;
 }
 
@@ -136,7 +188,7 @@ static int load_builtin(struct pc_users *u)
 
 PC_DEFINE_CLEANUP(users, struct pc_users, pc_users_free)
 
-int pc_users_new(struct pc_store *store, struct pc_users **ret_users)
+int pc_users_new(struct pc_store *store, uint32_t max, struct pc_users **ret_users)
 {
 	PC_CLEANUP(pc_cleanup_users) struct pc_users *u = calloc(1, sizeof(*u));
 	int r;
@@ -144,6 +196,11 @@ int pc_users_new(struct pc_store *store, struct pc_users **ret_users)
 	if (!u)
 		return -ENOMEM;
 	u->store = store;
+	u->max = max;
+	u->free_hint = 1;
+	u->limits = calloc((size_t)max + 1, sizeof(struct user *));
+	if (!u->limits)
+		return -ENOMEM;
 	snprintf(u->realm, sizeof(u->realm), "pc");
 	randombytes_buf(u->hash_key, sizeof(u->hash_key));
 	if (pc_htab_init(&u->names, 64) || pc_htab_init(&u->userhashes, 64) ||
@@ -154,6 +211,8 @@ int pc_users_new(struct pc_store *store, struct pc_users **ret_users)
 		return r;
 	pc_users_set_secrets(u, NULL);
 	r = pc_store_tenant_each(store, load_tenant, u);
+	if (r == 0)
+		r = number_tenants(u);
 	if (r)
 		return r;
 	*ret_users = TAKE_PTR(u);
@@ -176,6 +235,7 @@ void pc_users_free(struct pc_users *u)
 	pc_htab_free(&u->names);
 	pc_htab_free(&u->userhashes);
 	pc_htab_free(&u->ids);
+	free(u->limits);
 	pc_auth_wipe(u, sizeof(*u));
 	free(u);
 }
@@ -308,6 +368,21 @@ const struct pc_store_tenant *pc_users_by_id(const struct pc_users *u, uint32_t 
 	return user ? &user->t : NULL;
 }
 
+const struct pc_store_tenant *pc_users_by_limits(const struct pc_users *u, uint32_t limits)
+{
+	return limits <= u->max && u->limits[limits] ? &u->limits[limits]->t : NULL;
+}
+
+int pc_users_quota(struct pc_users *u, uint32_t id, const struct pc_store_quota *quota)
+{
+	struct user *user = find_id(u, id);
+	int r = user ? pc_store_tenant_quota(u->store, id, quota) : PC_ERR_NOT_FOUND;
+
+	if (r == 0)
+		user->t.quota = *quota;
+	return r;
+}
+
 int pc_users_each(const struct pc_users *u, int (*fn)(void *arg, const struct pc_store_tenant *t),
 		  void *arg)
 {
@@ -357,13 +432,18 @@ int pc_users_add(struct pc_users *u, struct pc_store_tenant *t, const char *pass
 	if (!user)
 		return -ENOMEM;
 	set_credentials(u, t, password);
-	r = pc_store_tenant_add(u->store, t, &t->id);
+	t->plan.weight = t->plan.weight ? t->plan.weight : 1;
+	t->limits = free_limits(u);
+	r = t->limits ? 0 : PC_ERR_FULL;
+	if (r == 0)
+		r = pc_store_tenant_add(u->store, t, &t->id);
 	if (r) {
 		free_user(user);
 		return r;
 	}
 	user->t = *t;
 	link_user(u, user);
+	take_limits(u, user);
 	return 0;
 }
 
@@ -397,6 +477,7 @@ int pc_users_del(struct pc_users *u, uint32_t id)
 	r = pc_store_tenant_del(u->store, id);
 	if (r)
 		return r;
+	give_limits(u, user);
 	unlink_user(u, user);
 	free_user(user);
 	return 0;

@@ -10,14 +10,14 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 
-#define SCHEMA_VERSION	1
 #define BUSY_TIMEOUT_MS 250
 
 /*
  * Portable SQL as far as SQLite lets us: the same tables serve a fleet's database. A deleted tenant
  * stays as a row without credentials, so that its totals keep a name for billing.
  */
-static const char schema[] =
+static const char *const schema[] = {
+	/* Each makes one version out of the one before. */
 	"CREATE TABLE value (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE tenant (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL,"
 	" tier TEXT NOT NULL, realm TEXT NOT NULL, ha1_md5 BLOB, ha1_sha256 BLOB, userhash BLOB,"
@@ -34,7 +34,23 @@ static const char schema[] =
 	"CREATE TABLE slot (slot INTEGER PRIMARY KEY, session INTEGER NOT NULL,"
 	" tenant INTEGER NOT NULL, ended INTEGER NOT NULL, marks BLOB NOT NULL);"
 	"CREATE TABLE session (id INTEGER PRIMARY KEY, record BLOB NOT NULL);"
-	"PRAGMA user_version = 1;";
+	"PRAGMA user_version = 1;",
+	"ALTER TABLE tenant ADD COLUMN limits INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE tenant ADD COLUMN up_bps INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE tenant ADD COLUMN down_bps INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE tenant ADD COLUMN guarantee_bps INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE tenant ADD COLUMN packets_per_s INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE tenant ADD COLUMN weight INTEGER NOT NULL DEFAULT 1;"
+	"ALTER TABLE tenant ADD COLUMN quota_day INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE tenant ADD COLUMN quota_month INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE tenant ADD COLUMN day_start_s INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE tenant ADD COLUMN day_base INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE tenant ADD COLUMN month_start_s INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE tenant ADD COLUMN month_base INTEGER NOT NULL DEFAULT 0;"
+	"UPDATE tenant SET tier = 'paid' WHERE tier = 'default';"
+	"PRAGMA user_version = 2;",
+};
+#define SCHEMA_VERSION ((int)PC_ARRAY_SIZE(schema))
 
 static const char *const sql[PC_STMT_COUNT] = {
 	/* The write lock is taken at once, so a busy store is noticed before anything is done. */
@@ -46,18 +62,27 @@ static const char *const sql[PC_STMT_COUNT] = {
 			      " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
 	[PC_STMT_TENANT_ADD] =
 		"INSERT INTO tenant (name, tier, realm, ha1_md5, ha1_sha256, userhash,"
-		" max_allocations, max_permissions, max_channels, max_peers_per_s, created_s)"
-		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+		" max_allocations, max_permissions, max_channels, max_peers_per_s, created_s,"
+		" limits, up_bps, down_bps, guarantee_bps, packets_per_s, weight, quota_day,"
+		" quota_month) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,"
+		" ?14, ?15, ?16, ?17, ?18, ?19)",
 	[PC_STMT_TENANT_UPDATE] =
 		"UPDATE tenant SET name = ?1, tier = ?2, realm = ?3, ha1_md5 = ?4, ha1_sha256 = ?5,"
 		" userhash = ?6, max_allocations = ?7, max_permissions = ?8, max_channels = ?9,"
-		" max_peers_per_s = ?10, created_s = ?11 WHERE id = ?12 AND deleted = 0",
+		" max_peers_per_s = ?10, created_s = ?11, limits = ?12, up_bps = ?13,"
+		" down_bps = ?14, guarantee_bps = ?15, packets_per_s = ?16, weight = ?17,"
+		" quota_day = ?18, quota_month = ?19 WHERE id = ?20 AND deleted = 0",
+	[PC_STMT_TENANT_QUOTA] =
+		"UPDATE tenant SET day_start_s = ?1, day_base = ?2, month_start_s = ?3,"
+		" month_base = ?4 WHERE id = ?5 AND deleted = 0",
 	[PC_STMT_TENANT_DEL] = "UPDATE tenant SET deleted = 1, ha1_md5 = NULL, ha1_sha256 = NULL,"
 			       " userhash = NULL WHERE id = ?1 AND deleted = 0",
 	[PC_STMT_TENANT_EACH] =
 		"SELECT name, tier, realm, ha1_md5, ha1_sha256, userhash, max_allocations,"
-		" max_permissions, max_channels, max_peers_per_s, created_s, id FROM tenant"
-		" WHERE deleted = 0 ORDER BY id",
+		" max_permissions, max_channels, max_peers_per_s, created_s, id, limits, up_bps,"
+		" down_bps, guarantee_bps, packets_per_s, weight, quota_day, quota_month,"
+		" day_start_s, day_base, month_start_s, month_base FROM tenant WHERE deleted = 0 "
+		"ORDER BY id",
 	[PC_STMT_TOTAL_GET] =
 		"SELECT path, up_packets, up_payload_bytes, up_wire_bytes, down_packets,"
 		" down_payload_bytes, down_wire_bytes, drops_rate, drops_credit FROM total"
@@ -197,7 +222,7 @@ static int read_version(struct pc_store *s, int *ret_version)
 	return 0;
 }
 
-/* Makes the tables of a new file; two processes that start together make them once. */
+/* Makes or renews the tables; two processes that start together do it once. */
 static int make_schema(struct pc_store *s)
 {
 	int version = 0;
@@ -206,8 +231,8 @@ static int make_schema(struct pc_store *s)
 	if (rc < 0)
 		return rc;
 	rc = read_version(s, &version);
-	if (rc == 0 && version == 0)
-		rc = exec(s, schema);
+	while (rc == 0 && version >= 0 && version < SCHEMA_VERSION)
+		rc = exec(s, schema[version++]);
 	if (rc < 0) {
 		pc_store_rollback(s);
 		return rc;
@@ -220,7 +245,7 @@ static int check_version(struct pc_store *s, bool readonly)
 	int version = 0;
 	int rc = read_version(s, &version);
 
-	if (rc == 0 && version == 0 && !readonly) {
+	if (rc == 0 && version < SCHEMA_VERSION && !readonly) {
 		rc = make_schema(s);
 		if (rc == 0)
 			rc = read_version(s, &version);

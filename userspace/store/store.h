@@ -42,6 +42,22 @@ int pc_store_put(struct pc_store *s, const char *key, const void *value, size_t 
 #define PC_TENANT_NAME_MAX 63
 #define PC_TIER_NAME_MAX   31
 
+/* What a tenant may use; the limits of qos/plan.h are made of it. */
+struct pc_store_plan {
+	uint64_t up_bps, down_bps; /* bit/s, from and to the tenant; 0: no limit */
+	uint64_t guarantee_bps;	   /* bit/s each way that others cannot take; 0: none */
+	uint32_t packets_per_s;	   /* each way; 0: no limit */
+	uint32_t weight;	   /* share among tenants of its tier; at least 1 */
+	uint64_t quota_day;	   /* bytes in all, IP packets as sent on; 0: no limit */
+	uint64_t quota_month;
+};
+
+/* Where the present day and month of a quota began, and the tenant's total then. */
+struct pc_store_quota {
+	uint64_t day_start_s, day_base;
+	uint64_t month_start_s, month_base;
+};
+
 struct pc_store_tenant {
 	uint32_t id; /* never reused */
 	char name[PC_TENANT_NAME_MAX + 1];
@@ -54,10 +70,15 @@ struct pc_store_tenant {
 	uint8_t userhash[32]; /* SHA-256(name ":" realm) */
 	uint32_t max_allocations, max_permissions, max_channels, max_peers_per_s;
 	uint64_t created_s;
+	uint32_t limits; /* index of its limits in the data plane; 0: none given yet */
+	struct pc_store_plan plan;
+	struct pc_store_quota quota;
 };
 /* ret_id is set; name must be new. */
 int pc_store_tenant_add(struct pc_store *s, const struct pc_store_tenant *t, uint32_t *ret_id);
 int pc_store_tenant_update(struct pc_store *s, const struct pc_store_tenant *t); /* by id */
+/* The windows of its quota alone: they move on their own. */
+int pc_store_tenant_quota(struct pc_store *s, uint32_t id, const struct pc_store_quota *quota);
 /* Keeps the totals (billing needs them); frees the name. */
 int pc_store_tenant_del(struct pc_store *s, uint32_t id);
 int pc_store_tenant_each(struct pc_store *s, int (*fn)(void *arg, const struct pc_store_tenant *t),

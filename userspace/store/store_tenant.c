@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/err.h"
 
 #define SHA256_LEN 32
@@ -16,6 +17,15 @@ static void bind_key(sqlite3_stmt *stmt, int column, const struct pc_store_tenan
 		sqlite3_bind_blob(stmt, column, key, len, SQLITE_STATIC);
 	else
 		sqlite3_bind_null(stmt, column);
+}
+
+static void bind_plan(sqlite3_stmt *stmt, int first, const struct pc_store_plan *p)
+{
+	const uint64_t value[] = { p->up_bps, p->down_bps,  p->guarantee_bps, p->packets_per_s,
+				   p->weight, p->quota_day, p->quota_month };
+
+	for (int i = 0; i < (int)PC_ARRAY_SIZE(value); i++)
+		sqlite3_bind_int64(stmt, first + i, (sqlite3_int64)value[i]);
 }
 
 static void bind_tenant(sqlite3_stmt *stmt, const struct pc_store_tenant *t)
@@ -32,6 +42,8 @@ static void bind_tenant(sqlite3_stmt *stmt, const struct pc_store_tenant *t)
 	sqlite3_bind_int64(stmt, 9, t->max_channels);
 	sqlite3_bind_int64(stmt, 10, t->max_peers_per_s);
 	sqlite3_bind_int64(stmt, 11, (sqlite3_int64)t->created_s);
+	sqlite3_bind_int64(stmt, 12, t->limits);
+	bind_plan(stmt, 13, &t->plan);
 }
 
 int pc_store_tenant_add(struct pc_store *s, const struct pc_store_tenant *t, uint32_t *ret_id)
@@ -56,7 +68,22 @@ int pc_store_tenant_update(struct pc_store *s, const struct pc_store_tenant *t)
 	if (rc < 0)
 		return rc;
 	bind_tenant(stmt, t);
-	sqlite3_bind_int64(stmt, 12, t->id);
+	sqlite3_bind_int64(stmt, 20, t->id);
+	rc = pc_store_run(s, stmt);
+	return rc == 0 && sqlite3_changes(s->db) == 0 ? PC_ERR_NOT_FOUND : rc;
+}
+
+int pc_store_tenant_quota(struct pc_store *s, uint32_t id, const struct pc_store_quota *quota)
+{
+	const uint64_t value[] = { quota->day_start_s, quota->day_base, quota->month_start_s,
+				   quota->month_base, id };
+	sqlite3_stmt *stmt = NULL;
+	int rc = pc_store_stmt(s, PC_STMT_TENANT_QUOTA, &stmt);
+
+	if (rc < 0)
+		return rc;
+	for (int i = 0; i < (int)PC_ARRAY_SIZE(value); i++)
+		sqlite3_bind_int64(stmt, 1 + i, (sqlite3_int64)value[i]);
 	rc = pc_store_run(s, stmt);
 	return rc == 0 && sqlite3_changes(s->db) == 0 ? PC_ERR_NOT_FOUND : rc;
 }
@@ -93,6 +120,31 @@ static bool column_key(sqlite3_stmt *stmt, int column, uint8_t *buf, int len)
 	return true;
 }
 
+static uint64_t column_u64(sqlite3_stmt *stmt, int column)
+{
+	return (uint64_t)sqlite3_column_int64(stmt, column);
+}
+
+static void read_limits(sqlite3_stmt *stmt, int first, struct pc_store_tenant *t)
+{
+	t->limits = (uint32_t)column_u64(stmt, first);
+	t->plan = (struct pc_store_plan){
+		.up_bps = column_u64(stmt, first + 1),
+		.down_bps = column_u64(stmt, first + 2),
+		.guarantee_bps = column_u64(stmt, first + 3),
+		.packets_per_s = (uint32_t)column_u64(stmt, first + 4),
+		.weight = (uint32_t)column_u64(stmt, first + 5),
+		.quota_day = column_u64(stmt, first + 6),
+		.quota_month = column_u64(stmt, first + 7),
+	};
+	t->quota = (struct pc_store_quota){
+		.day_start_s = column_u64(stmt, first + 8),
+		.day_base = column_u64(stmt, first + 9),
+		.month_start_s = column_u64(stmt, first + 10),
+		.month_base = column_u64(stmt, first + 11),
+	};
+}
+
 static int read_tenant(sqlite3_stmt *stmt, struct pc_store_tenant *ret_tenant)
 {
 	struct pc_store_tenant t = { 0 };
@@ -111,6 +163,7 @@ static int read_tenant(sqlite3_stmt *stmt, struct pc_store_tenant *ret_tenant)
 	t.max_peers_per_s = (uint32_t)sqlite3_column_int64(stmt, 9);
 	t.created_s = (uint64_t)sqlite3_column_int64(stmt, 10);
 	t.id = (uint32_t)sqlite3_column_int64(stmt, 11);
+	read_limits(stmt, 12, &t);
 	*ret_tenant = t;
 	return 0;
 }

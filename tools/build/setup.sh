@@ -13,9 +13,9 @@ packages_build=(
 	libjemalloc-dev libsqlite3-dev libinih-dev libjansson-dev libcap-ng-dev
 )
 packages_test=(
-	bash-completion clang-format conntrack coturn ethtool gnuplot-nox iproute2 iputils-arping
-	iputils-ping jq libclang-rt-14-dev libcmocka-dev mandoc nftables openssl procps python3
-	shellcheck socat sqlite3 tcpdump
+	bash-completion clang-format conntrack coturn ethtool gnuplot-nox iperf3 iproute2
+	iputils-arping iputils-ping jq libclang-rt-14-dev libcmocka-dev mandoc nftables openssl
+	procps python3 shellcheck socat sqlite3 tcpdump
 )
 packages_clients=(
 	chromium firefox-esr libglib2.0-dev libnice-dev python3-aioice python3-aiortc

@@ -41,24 +41,31 @@ uclient "-G: extra requests" -m 2 -G -e 198.18.2.2 198.18.1.1
 uclient "-B: random disconnects" -m 2 -B -e 198.18.2.2 198.18.1.1
 uclient "-N: negative tests" -m 1 -c -N -y 198.18.1.1
 
-# -R overwrites random bytes of one message in ten, its own headers included: some runs cannot end
-# well with any server. Several run side by side; some must, with nothing lost, and after all of
-# them the relay serves as before.
+# -R overwrites random bytes of one message in ten, headers, channel numbers and its own sequence
+# numbers included, so the client counts losses with any server. Captures tell what is the relay's:
+# each message that was still well formed has to arrive, once, and each answer.
 broken() {
-	local i running=() good=0
+	local i running=() captures=()
+	for i in client peer; do
+		spawn_in $i "$T/tcpdump.$i" tcpdump -U -n -i eth0 -B 16384 -w "$T/$i.pcap" udp
+		captures+=("$SPAWNED")
+		wait_for 5 grep -qs 'listening on' "$T/tcpdump.$i"
+	done
 	for i in {1..20}; do
-		in_ns client timeout 25 turnutils_uclient -u u -w p -n 10 -z 5 -m 1 -c -R -y \
-			198.18.1.1 >"$T/broken.$i" 2>&1 &
+		in_ns client timeout 25 turnutils_uclient -u u -w p -n 20 -z 5 -m 1 -c -R \
+			-e 198.18.2.2 198.18.1.1 >"$T/broken.$i" 2>&1 &
 		running+=($!)
 	done
 	wait "${running[@]}"
-	for i in {1..20}; do
-		grep -q 'Total lost packets 0 (' "$T/broken.$i" && good=$((good + 1))
-	done
-	echo "# $good of 20 clients that break their own messages ended without loss"
-	[ $good -ge 1 ]
+	for i in "${captures[@]}"; do end_pid "$i" INT; done
+	echo "# $(grep -l 'Total lost packets 0 (' "$T"/broken.* | wc -l) of 20 clients that break" \
+		"their own messages counted no loss"
+	/usr/bin/python3 "$CLIENTS/relayed.py" "$T/client.pcap" "$T/peer.pcap" 3478 >"$T/relayed"
+	sed 's/^/# /' "$T/relayed"
+	jq -e '.broken > 0 and .up.sent > 40 and .down.sent > 40
+		and .up.missing + .up.extra + .down.missing + .down.extra == 0' <"$T/relayed" >/dev/null
 }
-check "uclient -R: negative protocol tests" broken
+check "uclient -R: what is not broken arrives, and its answer, once" broken
 uclient "channels, after the broken messages" -m 1 -e 198.18.2.2 198.18.1.1
 
 cred=$(pcctl -j credential u)

@@ -16,8 +16,8 @@ includes='
 bpf/abi             abi                                                   :
 bpf/lib             abi,lib                                               : bpf
 bpf                 abi,lib                                               : bpf
-userspace/base      base                                                  : socket
-relay               base,relay                                            : sodium,openssl
+userspace/base      base,lib/siphash.h                                    : socket
+relay               base,relay,lib/replay.h                               : sodium,openssl
 qos                 base,qos,abi,dp/dp.h                                  :
 userspace/account   base,account,store/store.h                            : sodium
 userspace/store     base,store                                            : sqlite

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "base/siphash.h"
+#include "lib/siphash.h"
 
 static uint8_t key[16];
 static uint8_t input[64];
@@ -64,6 +65,19 @@ static void test_length_counts(void **state)
 			assert_true(pc_siphash24(key, zeros, a) != pc_siphash24(key, zeros, b));
 }
 
+/* The form for the kernel gives what the bytes give. */
+static void test_words(void **state)
+{
+	uint64_t words[5];
+	uint32_t third;
+
+	memcpy(words, key, 16);
+	memcpy(words + 2, input, 16);
+	memcpy(&third, input + 16, 4);
+	assert_true(pc_siphash24_20(words[0], words[1], words[2], words[3], third) ==
+		    pc_siphash24(key, input, 20));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -71,6 +85,7 @@ int main(void)
 		cmocka_unit_test(test_alignment_does_not_matter),
 		cmocka_unit_test(test_every_bit_counts),
 		cmocka_unit_test(test_length_counts),
+		cmocka_unit_test(test_words),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -132,6 +132,52 @@ report $? "the identity is another one"
 [ $? = 1 ]
 report $? "pcstat where there is neither pcd nor state"
 
+# --- identities, still without a daemon ---
+peer_id=12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq
+label=k51qzi5uqu5dgy8qsq67hbz73jqkw87l3fgf4a91qb0d9b5173tir7n4vxk1oe
+identity=("${pcctl[@]}" identity --state-dir "$work/other")
+expect 0 "identity show of a label" "${pcctl[@]}" identity show $label
+says $peer_id "identity show prints its peer id"
+expect 0 "identity show of a did:key" "${pcctl[@]}" identity show \
+	did:key:z6MkgXZvRh65tcAdLJTKdEvyqEv7ZBhn9C5BM68jw4cESKtH
+says $label "identity show prints its label"
+expect 2 "identity show of nonsense" "${pcctl[@]}" identity show ${peer_id}x
+(umask 077 && echo CAESQH4IMGF8Sn3oOSXfsmlFVrEpNsR3oOH+suFI7J2mD+59HtHo+uLEoUS4vo/UtHvz07NLhxw8rPYBDw5C1HT84n4= >"$work/libp2p")
+expect 1 "identity import keeps what is there" "${identity[@]}" import "$work/libp2p"
+cp "$work/other/identity.key" "$work/old.key"
+expect 2 "identity --succession without --replace" \
+	"${identity[@]}" import "$work/libp2p" --succession "$work/record"
+expect 0 "identity import of a libp2p key" \
+	"${identity[@]}" import "$work/libp2p" --replace --succession "$work/record"
+says $peer_id "the imported identity is the published one"
+expect 0 "identity verify" "${pcctl[@]}" identity verify "$work/record"
+says "new  $peer_id" "identity verify prints both keys"
+expect 1 "a record is not written over" \
+	"${identity[@]}" init --replace --succession "$work/record"
+expect 1 "there is no succession to the same key" \
+	"${identity[@]}" import "$work/libp2p" --replace --succession "$work/same"
+[ ! -e "$work/same" ]
+report $? "and no record of it"
+expect 2 "identity verify of something else" "${pcctl[@]}" identity verify "$work/libp2p"
+printf x | dd of="$work/record" bs=1 seek=100 conv=notrunc 2>/dev/null
+expect 1 "identity verify of a forged record" "${pcctl[@]}" identity verify "$work/record"
+chmod 644 "$work/libp2p"
+expect 2 "identity import of a file others can read" \
+	"${identity[@]}" import "$work/libp2p" --replace
+says 0600 "identity import says what is wrong"
+echo 'open sesame' >"$work/passphrase"
+chmod 600 "$work/passphrase"
+expect 0 "identity init, sealed" \
+	"${identity[@]}" init --replace --passphrase-file "$work/passphrase"
+cp "$work/out" "$work/first"
+expect 0 "identity show of a sealed identity" "${identity[@]}" show
+cmp -s "$work/out" "$work/first"
+report $? "identity show needs no passphrase"
+expect 2 "identity import of a sealed file" \
+	"${identity[@]}" import "$work/other/identity.key" --replace
+says --passphrase-file "identity import says what it needs"
+cp "$work/other/identity.key" "$work/sealed.key"
+
 # --- a daemon ---
 cat >"$work/pcd.conf" <<C
 [node]
@@ -198,6 +244,29 @@ zero='{"packets":0,"payload_bytes":0,"wire_bytes":0}'
 tenant='{"tenants":[{"name":"alice","tier":"paid","up":'$zero',"down":'$zero
 tenant+=',"kernel":{"packets":0},"user":{"packets":0},"drops":{"rate":0,"credit":0}'
 tenant+=',"marks":0,"sessions":0}]}'
+# --- a sealed identity, and one that follows another ---
+kill -TERM "$pid"
+wait "$pid" 2>/dev/null
+cp "$work/sealed.key" "$work/state/identity.key"
+! start 2>/dev/null
+report $? "pcd does not start without the passphrase"
+grep -q identity-passphrase-file "$work/log"
+report $? "and says what it needs"
+sed -i "/^bpffs/a identity-passphrase-file = $work/passphrase" "$work/pcd.conf"
+start
+report $? "pcd starts with the passphrase"
+"${pcctl[@]}" identity show >"$work/out" 2>"$work/err"
+cmp -s "$work/out" "$work/first"
+report $? "with the sealed identity"
+expect 0 "identity init --replace --succession, with pcd" \
+	"${pcctl[@]}" identity init --replace --succession "$work/record2"
+new=$(awk '/^peer id/ { print $3 }' "$work/out")
+expect 0 "identity verify of the record" "${pcctl[@]}" identity verify "$work/record2"
+says "new  $new" "the record names the new identity"
+says "old  $(awk '/^peer id/ { print $3 }' "$work/first")" "and the old one"
+grep -q '^pcloud-ed25519-sealed-v1 ' "$work/state/identity.key"
+report $? "the new identity is sealed, too"
+
 for words in "" tenant "tenant alice" session drops health; do
 	# shellcheck disable=SC2086
 	expect 0 "pcstat $words" "${pcstat[@]}" $words

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <ctype.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +18,7 @@
 #include "account/basex.h"
 #include "account/identity.h"
 #include "base/err.h"
+#include "base/parse.h"
 
 /* One key in the three forms that the libp2p peer-id and did:key specifications define. */
 #define PEER_ID "12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq"
@@ -55,6 +58,14 @@ static void test_published_example(void **state)
 	assert_string_equal(pc_peer_id_format(from_peer_id, peer_id), PEER_ID);
 	assert_string_equal(pc_did_format(from_peer_id, did), DID);
 	assert_string_equal(pc_label_format(from_peer_id, label), LABEL);
+	memset(from_did, 0, sizeof(from_did));
+	assert_int_equal(pc_peer_id_parse(LABEL, from_did), 0);
+	assert_memory_equal(from_did, from_peer_id, 32);
+	/* DNS does not keep the case. */
+	for (size_t i = 0; i <= sizeof(LABEL) - 1; i++)
+		label[i] = (char)toupper((unsigned char)label[i]);
+	assert_int_equal(pc_peer_id_parse(label, from_did), 0);
+	assert_memory_equal(from_did, from_peer_id, 32);
 }
 
 static void test_every_key_survives(void **state)
@@ -72,6 +83,8 @@ static void test_every_key_survives(void **state)
 		assert_memory_equal(back, key, 32);
 		assert_int_equal(pc_peer_id_parse(pc_did_format(key, text), back), 0);
 		assert_memory_equal(back, key, 32);
+		assert_int_equal(pc_peer_id_parse(pc_label_format(key, text), back), 0);
+		assert_memory_equal(back, key, 32);
 	}
 }
 
@@ -88,7 +101,11 @@ static void test_malformed_ids(void **state)
 		"did:key:Z6Mk",
 		"0" PEER_ID,
 		PEER_ID " ",
-		LABEL,
+		"k",
+		"K51",
+		LABEL "0",
+		"k0" LABEL,
+		"did:key:" LABEL,
 		"did:key:" PEER_ID,
 		"did:key:z" PEER_ID,
 		/* a character changed: another value, but the prefix breaks or the length does */
@@ -190,6 +207,199 @@ static void test_bad_files(void **state)
 	unlink(path);
 }
 
+/* The private key that libp2p's specification publishes with the peer id above. */
+#define LIBP2P_SEED   "7e0830617c4a7de83925dfb2694556b12936c477a0e1feb2e148ec9da60fee7d"
+#define LIBP2P_PUBLIC "1ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e"
+#define LIBP2P_BASE64                                                  \
+	"CAESQH4IMGF8Sn3oOSXfsmlFVrEpNsR3oOH+suFI7J2mD+59HtHo+uLEoUS4" \
+	"vo/UtHvz07NLhxw8rPYBDw5C1HT84n4="
+
+static void test_libp2p_keys(void **state)
+{
+	static const char *const good[] = {
+		LIBP2P_BASE64,
+		LIBP2P_BASE64 "\n",
+		LIBP2P_BASE64 " \r\n",
+		"08011240" LIBP2P_SEED LIBP2P_PUBLIC,
+		"08011260" LIBP2P_SEED LIBP2P_PUBLIC LIBP2P_PUBLIC "\n",
+		LIBP2P_SEED LIBP2P_PUBLIC,
+		"pcloud-ed25519-v1 " LIBP2P_SEED,
+	};
+	static const char *const bad[] = {
+		"",
+		LIBP2P_BASE64 "=",
+		LIBP2P_BASE64 LIBP2P_BASE64,
+		/* not the public key of the seed */
+		"08011240" LIBP2P_SEED LIBP2P_SEED,
+		"08011260" LIBP2P_SEED LIBP2P_PUBLIC LIBP2P_SEED,
+		"08011240" LIBP2P_SEED LIBP2P_PUBLIC "00",
+		"08011260" LIBP2P_SEED LIBP2P_PUBLIC,
+		"08011220" LIBP2P_PUBLIC,
+		LIBP2P_SEED,
+		"hello",
+	};
+	const char *path = file_name("libp2p.key");
+	char peer_id[PC_PEER_ID_STRLEN];
+	uint8_t bytes[68];
+	struct pc_identity id;
+	FILE *f;
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		memset(&id, 0, sizeof(id));
+		write_file(path, good[i], 0600);
+		assert_int_equal(pc_identity_load_foreign(path, NULL, &id), 0);
+		assert_string_equal(pc_peer_id_format(id.public_key, peer_id), PEER_ID);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		write_file(path, bad[i], 0600);
+		assert_int_equal(pc_identity_load_foreign(path, NULL, &id), PC_ERR_MALFORMED);
+	}
+	write_file(path, "08021220" LIBP2P_SEED, 0600); /* secp256k1 */
+	assert_int_equal(pc_identity_load_foreign(path, NULL, &id), PC_ERR_UNSUPPORTED);
+	write_file(path, good[0], 0644);
+	assert_int_equal(pc_identity_load_foreign(path, NULL, &id), PC_ERR_REFUSED);
+	/* Bytes, as on disk of libp2p itself. */
+	assert_int_equal(pc_parse_hex("08011240" LIBP2P_SEED LIBP2P_PUBLIC, bytes, 68), 0);
+	assert_int_equal(chmod(path, 0600), 0);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	assert_int_equal(fwrite(bytes, 1, sizeof(bytes), f), sizeof(bytes));
+	fclose(f);
+	assert_int_equal(pc_identity_load_foreign(path, NULL, &id), 0);
+	assert_string_equal(pc_peer_id_format(id.public_key, peer_id), PEER_ID);
+	/* The node's own file is of the own form only. */
+	assert_int_equal(pc_identity_load(path, &id), PC_ERR_MALFORMED);
+	unlink(path);
+}
+
+static void test_sealed(void **state)
+{
+	const struct pc_passphrase right = { "correct horse", 13 }, wrong = { "correct hors", 12 };
+	const char *path = file_name("sealed.key");
+	struct pc_identity id, back;
+	uint8_t key[32];
+	char line[512];
+	FILE *f;
+
+	assert_int_equal(pc_identity_generate(&id), 0);
+	assert_int_equal(pc_identity_save_sealed(path, &id, &right, false), 0);
+	assert_int_equal(pc_identity_save_sealed(path, &id, &right, false), PC_ERR_EXISTS);
+	memset(&back, 7, sizeof(back));
+	assert_int_equal(pc_identity_load(path, &back), PC_ERR_LOCKED);
+	assert_int_equal(pc_identity_load_sealed(path, &wrong, &back), PC_ERR_AUTH);
+	assert_int_equal(back.public_key[0], 7); /* untouched */
+	assert_int_equal(pc_identity_load_sealed(path, &right, &back), 0);
+	assert_memory_equal(&back, &id, sizeof(id));
+	assert_int_equal(pc_identity_load_foreign(path, &right, &back), 0);
+	assert_int_equal(pc_identity_load_public(path, key), 0);
+	assert_memory_equal(key, id.public_key, 32);
+
+	/* The seed is not in the file, the public key is: changed, it is found out. */
+	f = fopen(path, "r+");
+	assert_non_null(f);
+	assert_non_null(fgets(line, sizeof(line), f));
+	assert_int_equal(strlen(line), strlen("pcloud-ed25519-sealed-v1 ") + 256 + 1);
+	line[30] = line[30] == '0' ? '1' : '0';
+	rewind(f);
+	fputs(line, f);
+	fclose(f);
+	assert_int_equal(pc_identity_load_sealed(path, &right, &back), PC_ERR_MALFORMED);
+	/* A file may not ask for all memory there is. */
+	memset(line + strlen("pcloud-ed25519-sealed-v1 ") + 64 + 8, 'f', 8);
+	write_file(path, line, 0600);
+	assert_int_equal(pc_identity_load_sealed(path, &right, &back), PC_ERR_RANGE);
+
+	/* A plain file needs no passphrase. */
+	assert_int_equal(pc_identity_save(path, &id, 1), 0);
+	assert_int_equal(pc_identity_load_sealed(path, &right, &back), 0);
+	assert_int_equal(pc_identity_load_public(path, key), 0);
+	assert_memory_equal(key, id.public_key, 32);
+	unlink(path);
+}
+
+static void test_passphrase_file(void **state)
+{
+	const char *path = file_name("passphrase");
+	char buf[PC_PASSPHRASE_MAX + 2], long_line[PC_PASSPHRASE_MAX + 2];
+	struct pc_passphrase p;
+
+	write_file(path, "a b\n", 0600);
+	assert_int_equal(pc_passphrase_load(path, buf, &p), 0);
+	assert_int_equal(p.len, 3);
+	assert_memory_equal(p.text, "a b", 3);
+	write_file(path, "\n", 0600);
+	assert_int_equal(pc_passphrase_load(path, buf, &p), PC_ERR_RANGE);
+	memset(long_line, 'x', sizeof(long_line));
+	long_line[PC_PASSPHRASE_MAX + 1] = '\0';
+	write_file(path, long_line, 0600);
+	assert_int_equal(pc_passphrase_load(path, buf, &p), PC_ERR_RANGE);
+	long_line[PC_PASSPHRASE_MAX] = '\0';
+	write_file(path, long_line, 0600);
+	assert_int_equal(pc_passphrase_load(path, buf, &p), 0);
+	assert_int_equal(p.len, PC_PASSPHRASE_MAX);
+	write_file(path, "a", 0620);
+	assert_int_equal(pc_passphrase_load(path, buf, &p), PC_ERR_REFUSED);
+	unlink(path);
+}
+
+/* Somebody else's file, though nobody else can read it. */
+static void test_owner(void **state)
+{
+	const char *path = file_name("owner.key");
+	struct pc_identity id;
+
+	if (geteuid() != 0) {
+		print_message("# the owner cannot be changed: not root\n");
+		return;
+	}
+	assert_int_equal(pc_identity_generate(&id), 0);
+	assert_int_equal(pc_identity_save(path, &id, 0), 0);
+	assert_int_equal(chown(path, 65534, 65534), 0);
+	assert_int_equal(pc_identity_load(path, &id), PC_ERR_REFUSED);
+	/* Root looks into a state directory that was given to the daemon's user. */
+	assert_int_equal(chown(dir, 65534, 65534), 0);
+	assert_int_equal(pc_identity_load(path, &id), 0);
+	assert_int_equal(seteuid(65534), 0);
+	assert_int_equal(pc_identity_load(path, &id), 0);
+	assert_int_equal(seteuid(0), 0);
+	assert_int_equal(chown(dir, 0, 0), 0);
+	unlink(path);
+}
+
+static void test_succession(void **state)
+{
+	uint8_t record[PC_SUCCESSION_LEN + 1] = { 0 }, twin[PC_SUCCESSION_LEN];
+	struct pc_identity a, b;
+	struct pc_succession s;
+
+	assert_int_equal(pc_identity_generate(&a), 0);
+	assert_int_equal(pc_identity_generate(&b), 0);
+	assert_int_equal(pc_succession_make(&a, &a, 1, record), PC_ERR_RANGE);
+	assert_int_equal(pc_succession_make(&a, &b, 1234567890123, record), 0);
+	assert_int_equal(pc_succession_check(record, PC_SUCCESSION_LEN, &s), 0);
+	assert_memory_equal(s.old_key, a.public_key, 32);
+	assert_memory_equal(s.new_key, b.public_key, 32);
+	assert_true(s.time_ms == 1234567890123);
+	/* Any changed byte, any other length. */
+	for (size_t i = 0; i < PC_SUCCESSION_LEN; i++) {
+		int rc;
+
+		record[i] ^= 1;
+		rc = pc_succession_check(record, PC_SUCCESSION_LEN, &s);
+		assert_int_equal(rc, i < 4 || (i > 4 && i < 8) ? PC_ERR_MALFORMED
+				     : i == 4		       ? PC_ERR_VERSION
+							       : PC_ERR_AUTH);
+		record[i] ^= 1;
+	}
+	assert_int_equal(pc_succession_check(record, PC_SUCCESSION_LEN - 1, &s), PC_ERR_MALFORMED);
+	assert_int_equal(pc_succession_check(record, PC_SUCCESSION_LEN + 1, &s), PC_ERR_MALFORMED);
+	assert_int_equal(pc_succession_check(record, 0, &s), PC_ERR_MALFORMED);
+	/* The signatures are those of both, not twice that of one. */
+	memcpy(twin, record, sizeof(twin));
+	memcpy(twin + 144, twin + 80, 64);
+	assert_int_equal(pc_succession_check(twin, sizeof(twin), &s), PC_ERR_AUTH);
+}
+
 static int make_dir(void **state)
 {
 	snprintf(dir, sizeof(dir), "/tmp/pc-identity-XXXXXX");
@@ -210,6 +420,11 @@ int main(void)
 		cmocka_unit_test(test_basex),
 		cmocka_unit_test(test_file),
 		cmocka_unit_test(test_bad_files),
+		cmocka_unit_test(test_libp2p_keys),
+		cmocka_unit_test(test_sealed),
+		cmocka_unit_test(test_passphrase_file),
+		cmocka_unit_test(test_owner),
+		cmocka_unit_test(test_succession),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -15,7 +15,9 @@ _pcctl_options() {
 		echo "--password-file --tier --max-allocations --max-permissions --max-channels" \
 			"--max-new-peers $global"
 		;;
-	'identity init' | 'identity import') echo "--replace --state-dir $global" ;;
+	'identity init' | 'identity import')
+		echo "--replace --state-dir --passphrase-file --succession $global"
+		;;
 	'identity show') echo "--state-dir $global" ;;
 	credential*) echo "--lifetime $global" ;;
 	drain*) echo "--off $global" ;;
@@ -31,7 +33,7 @@ _pcctl_words() {
 	0) echo "identity tenant credential reload drain shutdown datapath help" ;;
 	1)
 		case $2 in
-		identity) echo "show init import help" ;;
+		identity) echo "show init import verify help" ;;
 		tenant) echo "add set del list help" ;;
 		datapath) echo "off help" ;;
 		credential) _pcctl_tenants "${@:4}" ;;
@@ -50,7 +52,7 @@ _pcctl() {
 	local words=() socket=() i
 
 	case $prev in
-	-s | --socket | --password-file)
+	-s | --socket | --password-file | --passphrase-file | --succession)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		compopt -o filenames 2>/dev/null
 		return
@@ -69,14 +71,14 @@ _pcctl() {
 		-s | --socket)
 			socket=(-s "${COMP_WORDS[++i]}")
 			;;
-		--password-file | --bpffs | --state-dir | --tier | --max-* | --lifetime) ((i++)) ;;
+		--password-file | --passphrase-file | --succession | --bpffs | --state-dir | --tier | --max-* | --lifetime) ((i++)) ;;
 		-*) ;;
 		*) words+=("${COMP_WORDS[i]}") ;;
 		esac
 	done
 	if [[ $cur == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(_pcctl_options "${words[*]:0:2}")" -- "$cur")
-	elif [[ ${words[*]} == 'identity import' ]]; then
+	elif [[ ${words[*]} == 'identity import' || ${words[*]} == 'identity verify' ]]; then
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		compopt -o filenames 2>/dev/null
 	else

@@ -31,21 +31,28 @@ static const struct {
 	[OPT_MAX_NEW_PEERS] = { "max-new-peers", "N", "new peer addresses per second (100)" },
 	[OPT_LIFETIME] = { "lifetime", "TIME", "seconds, or 90s 30m 12h 7d (24h)" },
 	[OPT_OFF] = { "off", NULL, "take new sessions again" },
+	[OPT_PASSPHRASE_FILE] = { "passphrase-file", "FILE",
+				  "the key file is sealed; passphrase in the first line; -: "
+				  "stdin" },
+	[OPT_SUCCESSION] = { "succession", "FILE",
+			     "with --replace: write a record that the new key follows the old" },
 	[OPT_BPFFS] = { "bpffs", "DIR", "pins of a stopped pcd (/sys/fs/bpf/pcd)" },
 };
 
 #define BIT(o) (1u << (o))
+#define IDENTITY_OPTIONS \
+	(BIT(OPT_STATE_DIR) | BIT(OPT_REPLACE) | BIT(OPT_PASSPHRASE_FILE) | BIT(OPT_SUCCESSION))
 #define TENANT_OPTIONS                                                       \
 	(BIT(OPT_PASSWORD_FILE) | BIT(OPT_TIER) | BIT(OPT_MAX_ALLOCATIONS) | \
 	 BIT(OPT_MAX_PERMISSIONS) | BIT(OPT_MAX_CHANNELS) | BIT(OPT_MAX_NEW_PEERS))
 
 const struct command commands[] = {
-	{ "identity", "show", NULL, BIT(OPT_STATE_DIR), "print peer id, did:key and DNS label",
+	{ "identity", "show", "[ID]", BIT(OPT_STATE_DIR), "print peer id, did:key and DNS label",
 	  run_identity_show },
-	{ "identity", "init", NULL, BIT(OPT_STATE_DIR) | BIT(OPT_REPLACE), "make a new identity",
-	  run_identity_init },
-	{ "identity", "import", "FILE", BIT(OPT_STATE_DIR) | BIT(OPT_REPLACE),
-	  "take the identity of a key file", run_identity_import },
+	{ "identity", "init", NULL, IDENTITY_OPTIONS, "make a new identity", run_identity_init },
+	{ "identity", "import", "FILE", IDENTITY_OPTIONS,
+	  "take the identity of a key file, also of libp2p", run_identity_import },
+	{ "identity", "verify", "FILE", 0, "check a record of succession", run_identity_verify },
 	{ "tenant", "add", "NAME", TENANT_OPTIONS, "add a tenant", run_tenant_add },
 	{ "tenant", "set", "NAME", TENANT_OPTIONS, "change a tenant", run_tenant_set },
 	{ "tenant", "del", "NAME", 0, "delete a tenant and end its sessions", run_tenant_del },

@@ -26,6 +26,8 @@ enum option_id {
 	OPT_LIFETIME,
 	OPT_OFF,
 	OPT_BPFFS,
+	OPT_PASSPHRASE_FILE,
+	OPT_SUCCESSION,
 	OPT_COUNT
 };
 
@@ -69,9 +71,18 @@ int call_or_none(const struct invocation *in, const char *command, json_t *args,
 int done(const struct invocation *in, json_t *reply, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+#define PASSWORD_MAX 512
+/*
+ * One line of @file ("-": standard input) without its end. Never from the command line: others
+ * could read it there. Returns EXIT_DONE, or prints and returns EXIT_USAGE.
+ */
+int read_password(const struct invocation *in, const char *file,
+		  char ret_password[static PASSWORD_MAX + 2]);
+
 int run_identity_show(const struct invocation *in);
 int run_identity_init(const struct invocation *in);
 int run_identity_import(const struct invocation *in);
+int run_identity_verify(const struct invocation *in);
 
 int run_tenant_add(const struct invocation *in);
 int run_tenant_set(const struct invocation *in);

@@ -11,8 +11,6 @@
 #include "base/parse.h"
 #include "ctl/cli.h"
 
-#define PASSWORD_MAX 512
-
 /* Whoever could read it has it already, so this refuses nothing. */
 static void note_if_readable(const struct invocation *in, const char *file, int fd)
 {
@@ -43,9 +41,8 @@ static int read_all(int fd, char *buf, size_t size, size_t *ret_len)
 	return 0;
 }
 
-/* One line, without its end. Never from the command line: others could read it there. */
-static int read_password(const struct invocation *in, const char *file,
-			 char ret_password[static PASSWORD_MAX + 2])
+int read_password(const struct invocation *in, const char *file,
+		  char ret_password[static PASSWORD_MAX + 2])
 {
 	_cleanup_close_ int opened = -1;
 	int fd = STDIN_FILENO, rc;

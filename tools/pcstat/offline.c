@@ -263,16 +263,14 @@ static json_t *offline_status(struct offline *o)
 {
 	char path[512], peer_id[PC_PEER_ID_STRLEN] = "";
 	json_t *tenants = offline_tenants(o);
-	struct pc_identity id;
+	uint8_t key[32];
 	json_t *status;
 
 	if (!tenants || pc_ctl_error(tenants))
 		return tenants;
 	snprintf(path, sizeof(path), "%s/%s", o->p->state_dir, PC_IDENTITY_FILE);
-	if (pc_identity_load(path, &id) == 0) {
-		pc_peer_id_format(id.public_key, peer_id);
-		pc_identity_wipe(&id);
-	}
+	if (pc_identity_load_public(path, key) == 0)
+		pc_peer_id_format(key, peer_id);
 	status = json_pack("{s:{s:s, s:s, s:s}, s:O, s:o, s:o}", "node", "peer_id", peer_id, "uri",
 			   "", "realm", "", "tenants", json_object_get(tenants, "tenants"), "drops",
 			   drops_array(o), "health", health_object(o));

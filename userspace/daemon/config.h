@@ -35,7 +35,8 @@ struct pc_config {
 	char control_socket[108]; /* /run/pcd/control.sock */
 	char user[64];		  /* "": stay who we are */
 	enum pc_log_level log_level;
-	char bpffs[256]; /* /sys/fs/bpf/pcd */
+	char bpffs[256];		    /* /sys/fs/bpf/pcd */
+	char identity_passphrase_file[256]; /* empty: the identity is not sealed */
 	/* [relay] */
 	struct pc_addr listen[PC_CONFIG_MAX_LISTEN]; /* port 3478 on every global address */
 	size_t n_listen;

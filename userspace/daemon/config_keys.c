@@ -47,6 +47,12 @@ static int set_state_dir(struct pc_config_parser *p, const char *value)
 	return set_path(p, value, p->c->state_dir, sizeof(p->c->state_dir));
 }
 
+static int set_identity_passphrase_file(struct pc_config_parser *p, const char *value)
+{
+	return set_path(p, value, p->c->identity_passphrase_file,
+			sizeof(p->c->identity_passphrase_file));
+}
+
 static int set_control_socket(struct pc_config_parser *p, const char *value)
 {
 	return set_path(p, value, p->c->control_socket, sizeof(p->c->control_socket));
@@ -287,6 +293,7 @@ static int set_allow_all_peer_ports(struct pc_config_parser *p, const char *valu
 
 const struct pc_config_key pc_config_keys[] = {
 	{ "node", "state-dir", false, set_state_dir },
+	{ "node", "identity-passphrase-file", false, set_identity_passphrase_file },
 	{ "node", "control-socket", false, set_control_socket },
 	{ "node", "user", false, set_user },
 	{ "node", "log-level", false, set_log_level },

@@ -2,13 +2,14 @@
 /* Identity of the running node. A new one is in the file before it is in force. */
 #include "daemon/ctl_commands.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/parse.h"
+#include "daemon/daemon_int.h"
 
 static json_t *identity_report(const struct pc_daemon *d)
 {
@@ -21,19 +22,30 @@ static json_t *identity_report(const struct pc_daemon *d)
 
 static json_t *take_identity(struct pc_daemon *d, const struct pc_identity *id, bool replace)
 {
-	char path[sizeof(d->config.state_dir) + sizeof(PC_DAEMON_IDENTITY_FILE) + 1];
+	char record_hex[2 * PC_SUCCESSION_LEN + 1];
+	uint8_t record[PC_SUCCESSION_LEN];
 	char peer_id[PC_PEER_ID_STRLEN];
-	int rc;
+	const char *dir = d->config.state_dir;
+	json_t *reply;
+	int rc = pc_state_save_identity(d, id, replace);
+	bool succession;
 
-	snprintf(path, sizeof(path), "%s/%s", d->config.state_dir, PC_DAEMON_IDENTITY_FILE);
-	rc = pc_identity_save(path, id, replace);
 	if (rc == PC_ERR_EXISTS)
-		return pc_ctl_fail("%s exists already; --replace gives up that identity", path);
+		return pc_ctl_fail("%s/%s exists already; --replace gives up that identity", dir,
+				   PC_DAEMON_IDENTITY_FILE);
 	if (rc < 0)
-		return pc_ctl_fail("%s: %s", path, pc_strerror(rc));
+		return pc_ctl_fail("%s/%s: %s", dir, PC_DAEMON_IDENTITY_FILE, pc_strerror(rc));
+	/* The same key again is no succession. */
+	succession = pc_succession_make(&d->identity, id, pc_clock_realtime() / PC_NS_PER_MS,
+					record) == 0;
 	d->identity = *id;
 	pc_info("identity is now %s", pc_peer_id_format(id->public_key, peer_id));
-	return identity_report(d);
+	reply = identity_report(d);
+	if (succession) {
+		pc_format_hex(record, sizeof(record), record_hex);
+		json_object_set_new(reply, "succession", json_string(record_hex));
+	}
+	return reply;
 }
 
 json_t *pc_cmd_identity_show(void *ctx, json_t *args)

@@ -16,6 +16,8 @@
 /* --- daemon_state.c: each logs its failure --- */
 int pc_state_open(struct pc_daemon *d); /* directory, lock, identity, store */
 void pc_state_close(struct pc_daemon *d);
+/* Writes the key file, sealed where a passphrase is configured. Does not log. */
+int pc_state_save_identity(const struct pc_daemon *d, const struct pc_identity *id, bool replace);
 /* Nonce keys as stored; new ones when there are none or they are a day old. */
 void pc_state_nonce_keys(struct pc_daemon *d);
 /* Whether the host was booted since the sessions were stored; they are cleared then. */

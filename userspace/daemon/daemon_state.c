@@ -119,25 +119,73 @@ static int take_lock(struct pc_daemon *d)
 
 /* --- identity and store --- */
 
+/* *ret_passphrase is NULL where none is configured, else @storage over @buf. */
+static int load_passphrase(const struct pc_daemon *d, char buf[static PC_PASSPHRASE_MAX + 2],
+			   struct pc_passphrase *storage, const struct pc_passphrase **ret)
+{
+	int r = 0;
+
+	if (d->config.identity_passphrase_file[0])
+		r = pc_passphrase_load(d->config.identity_passphrase_file, buf, storage);
+	if (r == 0)
+		*ret = d->config.identity_passphrase_file[0] ? storage : NULL;
+	return r;
+}
+
+int pc_state_save_identity(const struct pc_daemon *d, const struct pc_identity *id, bool replace)
+{
+	char path[320], buf[PC_PASSPHRASE_MAX + 2];
+	const struct pc_passphrase *passphrase = NULL;
+	struct pc_passphrase storage;
+	int r = load_passphrase(d, buf, &storage, &passphrase);
+
+	state_path(d, PC_DAEMON_IDENTITY_FILE, path, sizeof(path));
+	if (r == 0 && passphrase)
+		r = pc_identity_save_sealed(path, id, passphrase, replace);
+	else if (r == 0)
+		r = pc_identity_save(path, id, replace);
+	explicit_bzero(buf, sizeof(buf));
+	return r;
+}
+
+static int load_identity(struct pc_daemon *d, const char *path)
+{
+	const struct pc_passphrase *passphrase = NULL;
+	char buf[PC_PASSPHRASE_MAX + 2];
+	struct pc_passphrase storage;
+	int r = load_passphrase(d, buf, &storage, &passphrase);
+
+	if (r) {
+		pc_error("%s: %s", d->config.identity_passphrase_file,
+			 r == PC_ERR_REFUSED ? "others may read it, or it is somebody else's"
+					     : pc_strerror(r));
+		return r;
+	}
+	r = pc_identity_load_sealed(path, passphrase, &d->identity);
+	explicit_bzero(buf, sizeof(buf));
+	if (r == PC_ERR_REFUSED)
+		pc_error("%s: others may read it, or it is somebody else's; chmod 600 it", path);
+	else if (r == PC_ERR_LOCKED)
+		pc_error("%s: sealed, and there is no identity-passphrase-file", path);
+	else if (r == PC_ERR_AUTH)
+		pc_error("%s: the passphrase is wrong", path);
+	else if (r && r != -ENOENT)
+		pc_error("%s: %s", path, pc_strerror(r));
+	return r;
+}
+
 static int open_identity(struct pc_daemon *d)
 {
 	char path[320], peer_id[PC_PEER_ID_STRLEN];
 	int r;
 
 	state_path(d, PC_DAEMON_IDENTITY_FILE, path, sizeof(path));
-	r = pc_identity_load(path, &d->identity);
-	if (r == 0)
-		return 0;
-	if (r != -ENOENT) {
-		if (r == PC_ERR_REFUSED)
-			pc_error("%s: others may read it; chmod 600 it", path);
-		else
-			pc_error("%s: %s", path, pc_strerror(r));
+	r = load_identity(d, path);
+	if (r != -ENOENT)
 		return r;
-	}
 	r = pc_identity_generate(&d->identity);
 	if (r == 0)
-		r = pc_identity_save(path, &d->identity, 0);
+		r = pc_state_save_identity(d, &d->identity, false);
 	if (r)
 		pc_error("%s: making an identity: %s", path, pc_strerror(r));
 	else

@@ -45,6 +45,8 @@ static const char *restart_key(const struct pc_config *a, const struct pc_config
 		{ "control-socket", strcmp(a->control_socket, b->control_socket) == 0 },
 		{ "user", strcmp(a->user, b->user) == 0 },
 		{ "bpffs", strcmp(a->bpffs, b->bpffs) == 0 },
+		{ "identity-passphrase-file",
+		  strcmp(a->identity_passphrase_file, b->identity_passphrase_file) == 0 },
 		{ "listen", same_listen(a, b) },
 		{ "relay-address", same_ips(a->relay_address, a->n_relay_address, b->relay_address,
 					    b->n_relay_address) },

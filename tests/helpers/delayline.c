@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "binlog.h"
+#include "ecn.h"
 #include "policer.h"
 
 #define MAX_PAIRS   12
@@ -121,45 +122,31 @@ static uint64_t arrival(const struct tpacket2_hdr *h)
 	return h->tp_sec * PC_NS_PER_S + h->tp_nsec;
 }
 
-/* The ECN bits of an IPv4 frame: where they are, or NULL. */
-static uint8_t *ipv4_of(struct tpacket2_hdr *h)
+/* The IP packet in the frame, or NULL: neighbour discovery has no rate. */
+static uint8_t *packet_of(struct tpacket2_hdr *h)
 {
 	uint8_t *frame = (uint8_t *)h + h->tp_mac;
+	unsigned int type = h->tp_snaplen < ETH_HLEN + 20 ? 0 : frame[12] << 8 | frame[13];
 
-	if (h->tp_snaplen < ETH_HLEN + 20 || frame[12] != 8 || frame[13] != 0)
-		return NULL;
-	return frame + ETH_HLEN;
-}
-
-/* RFC 1624: the sum grows by what the word loses. */
-static void set_ce(uint8_t *ip)
-{
-	uint32_t sum = (uint32_t)(ip[10] << 8 | ip[11]) + (3u - (ip[1] & 3u)) * 0xfffeu;
-
-	ip[1] |= 3;
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	ip[10] = (uint8_t)(sum >> 8);
-	ip[11] = (uint8_t)sum;
+	return type == ETH_P_IP || type == ETH_P_IPV6 ? frame + ETH_HLEN : NULL;
 }
 
 /* Whether the frame may go on. */
 static bool police(struct direction *d, struct tpacket2_hdr *h)
 {
-	uint8_t *ip = ipv4_of(h);
+	uint8_t *ip = packet_of(h);
 	uint32_t bytes = h->tp_len - ETH_HLEN;
 	enum policer_verdict v = POLICER_PASS;
 
-	/* Neighbour discovery has no rate. */
 	if (d->policer && ip)
-		v = policer_admit(d->policer, arrival(h), bytes, ip[1] & 3);
+		v = policer_admit(d->policer, arrival(h), bytes, ecn_of(ip, bytes));
 	if (v == POLICER_DROP) {
 		d->dropped++;
 		binlog_drop(&d->log, arrival(h), bytes);
 		return false;
 	}
 	if (v == POLICER_MARK) {
-		set_ce(ip);
+		ecn_set_ce(ip);
 		d->marked++;
 		d->log.marks++;
 	}

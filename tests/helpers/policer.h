@@ -4,6 +4,7 @@
  * are tried. Text forms:
  *   none
  *   bucket:RATE:DEPTH    one token bucket of DEPTH bytes, full at the start
+ *   mark:RATE:DEPTH      the same, but what is ECN-capable passes with CE where others are dropped
  * Bytes are those of IP packets; times are nanoseconds and may stand still, never go far back.
  */
 #ifndef PC_TESTS_POLICER_H
@@ -21,6 +22,7 @@
 enum policer_kind {
 	POLICER_NONE,
 	POLICER_BUCKET,
+	POLICER_MARKER,
 };
 
 enum policer_verdict {
@@ -64,20 +66,24 @@ static inline int policer_parse(const char *text, struct policer *ret_p)
 	struct policer p = { 0 };
 	uint64_t v[2];
 
-	if (!strcmp(text, "none")) {
-		*ret_p = p;
-		return 0;
-	}
-	if (strncmp(text, "bucket:", 7) || policer_sizes(text, v, 2) || !v[0] || !v[1])
+	if (!strncmp(text, "bucket:", 7))
+		p.kind = POLICER_BUCKET;
+	else if (!strncmp(text, "mark:", 5))
+		p.kind = POLICER_MARKER;
+	else if (strcmp(text, "none") != 0)
 		return -EINVAL;
-	p.kind = POLICER_BUCKET;
-	p.rate = v[0];
-	p.depth = p.tokens = (double)v[1];
+	if (p.kind != POLICER_NONE) {
+		if (policer_sizes(text, v, 2) || !v[0] || !v[1])
+			return -EINVAL;
+		p.rate = v[0];
+		p.depth = p.tokens = (double)v[1];
+	}
 	*ret_p = p;
 	return 0;
 }
 
-static inline enum policer_verdict policer_bucket(struct policer *p, uint64_t now, uint32_t bytes)
+static inline enum policer_verdict policer_bucket(struct policer *p, uint64_t now, uint32_t bytes,
+						  bool ect)
 {
 	if (now > p->last) {
 		p->tokens += (double)(now - p->last) * (double)p->rate / 8e9;
@@ -86,7 +92,7 @@ static inline enum policer_verdict policer_bucket(struct policer *p, uint64_t no
 	if (p->tokens > p->depth)
 		p->tokens = p->depth;
 	if (p->tokens < bytes)
-		return POLICER_DROP;
+		return p->kind == POLICER_MARKER && ect ? POLICER_MARK : POLICER_DROP;
 	p->tokens -= bytes;
 	return POLICER_PASS;
 }
@@ -94,8 +100,7 @@ static inline enum policer_verdict policer_bucket(struct policer *p, uint64_t no
 static inline enum policer_verdict policer_admit(struct policer *p, uint64_t now, uint32_t bytes,
 						 bool ect)
 {
-	(void)ect;
-	return p->kind == POLICER_BUCKET ? policer_bucket(p, now, bytes) : POLICER_PASS;
+	return p->kind == POLICER_NONE ? POLICER_PASS : policer_bucket(p, now, bytes, ect);
 }
 
 #endif

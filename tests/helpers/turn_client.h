@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A small TURN client for test helpers: one connected UDP socket, one transaction at a time, MD5
- * long-term credentials. Data that arrives meanwhile is thrown away: look for it on the wire.
+ * A small TURN client for test helpers: one connected UDP socket, MD5 long-term credentials.
+ * tc_allocate() and the like are one transaction at a time, and throw away data that arrives
+ * meanwhile: look for it on the wire. Who has data to take meanwhile posts a request and hands what
+ * arrives to tc_verdict().
  */
 #ifndef PC_TESTS_TURN_CLIENT_H
 #define PC_TESTS_TURN_CLIENT_H
@@ -115,35 +117,58 @@ static inline void tc_take_challenge(struct turn_client *c, const struct pc_stun
 		       strlen(c->password), &c->key);
 }
 
+/* Sends a request once, under an id of its own in @txid. */
+static inline int tc_post(struct turn_client *c, const struct turn_request *rq,
+			  uint8_t txid[static PC_STUN_TXID_LEN])
+{
+	uint8_t buf[TC_BUF];
+	size_t len;
+
+	randombytes_buf(txid, PC_STUN_TXID_LEN);
+	len = tc_build(c, rq, txid, buf);
+	return send(c->fd, buf, len, 0) < 0 && errno != ECONNREFUSED ? -errno : 0;
+}
+
+/* 0, the STUN error code, -EAGAIN when a challenge was taken and the request is to be posted anew,
+ * or another negative.
+ */
+static inline int tc_verdict(struct turn_client *c, const struct pc_stun_msg *m)
+{
+	struct pc_stun_attr a;
+	int code;
+
+	if (m->cls == PC_STUN_SUCCESS) {
+		if (pc_stun_find(m, PC_ATTR_XOR_RELAYED_ADDRESS, &a))
+			return pc_stun_attr_xor_addr(m, &a, &c->relayed);
+		return 0;
+	}
+	if (!pc_stun_find(m, PC_ATTR_ERROR_CODE, &a) || a.len < 4)
+		return -EBADMSG;
+	code = a.value[2] * 100 + a.value[3];
+	if ((code != 401 || c->nonce_len) && code != 438)
+		return code;
+	tc_take_challenge(c, m);
+	return -EAGAIN;
+}
+
 /* 0, the STUN error code, or negative. */
 static inline int tc_request(struct turn_client *c, const struct turn_request *rq)
 {
 	for (int tries = 0; tries < TC_TRIES; tries++) {
 		uint8_t txid[PC_STUN_TXID_LEN], buf[TC_BUF];
-		struct pc_stun_attr a;
 		struct pc_stun_msg m;
-		size_t len;
-		int code;
+		int r;
 
-		randombytes_buf(txid, sizeof(txid));
 		while (recv(c->fd, buf, sizeof(buf), 0) > 0)
 			; /* data in a full queue leaves no room for the answer */
-		len = tc_build(c, rq, txid, buf);
-		if (send(c->fd, buf, len, 0) < 0 && errno != ECONNREFUSED)
-			return -errno;
+		r = tc_post(c, rq, txid);
+		if (r)
+			return r;
 		if (tc_await(c, txid, buf, &m))
 			continue;
-		if (m.cls == PC_STUN_SUCCESS) {
-			if (pc_stun_find(&m, PC_ATTR_XOR_RELAYED_ADDRESS, &a))
-				return pc_stun_attr_xor_addr(&m, &a, &c->relayed);
-			return 0;
-		}
-		if (!pc_stun_find(&m, PC_ATTR_ERROR_CODE, &a) || a.len < 4)
-			return -EBADMSG;
-		code = a.value[2] * 100 + a.value[3];
-		if ((code != 401 || c->nonce_len) && code != 438)
-			return code;
-		tc_take_challenge(c, &m);
+		r = tc_verdict(c, &m);
+		if (r != -EAGAIN)
+			return r;
 	}
 	return -ETIMEDOUT;
 }

@@ -5,6 +5,11 @@
 #
 #   cable NS1 IF1 NS2 IF2        a veth without offloads: a frame is a packet, in one piece
 #   direct N                     N cables with the line between: aI 198.18.I.1 --- 198.18.I.2 bI
+#   relayed                      client --- relay --- line --- peer; the line's pair is l0,m0
+#   tunnel I USER [OPTION...]    a TUN through USER's allocation: 10.9.I.1 in uI --- 10.9.I.2 in vI;
+#                                what arrives there is in $T/tun-uI.bins and $T/tun-vI.bins, by name
+#                                uI and vI; options for both ends (see tests/helpers/turntun.c)
+#   tunnel_stop I                reports in $T/tun-uI.json, $T/tun-vI.json; fails on a loss in them
 #   line_start DELAY_US PAIR...  the delay line (see tests/helpers/delayline.c), log in $T/bins
 #   line_stop                    its report in $T/line.json; fails when a packet was lost
 #   serve NAME ADDRESS           an iperf3 server there
@@ -56,6 +61,69 @@ direct() {
 		tcp_settings "a$i"
 		tcp_settings "b$i"
 	done
+}
+
+relayed() {
+	ns_add relay client peer line
+	veth relay c0 client eth0
+	veth relay p0 line l0
+	cable line m0 peer eth0
+	# What XDP sends needs a receiver with GRO; there is none for UDP nobody asked it for.
+	plain client eth0 on
+	plain line l0 on
+	addr relay c0 198.18.1.1/24
+	addr client eth0 198.18.1.2/24
+	addr relay p0 198.18.2.1/24
+	addr peer eth0 198.18.2.2/24
+	route client add default via 198.18.1.1
+	route peer add default via 198.18.2.1
+	xdp_pass client eth0 && xdp_pass line l0
+}
+
+RATES_MTU=1400
+
+tunnel_end() {
+	local name=$1 log=$T/tun-$1.log
+	ns_add "$name"
+	tcp_settings "$name"
+	# No greetings to neighbours before the other end is up: the device would refuse them.
+	in_ns "$name" sysctl -qw net.ipv6.conf.default.disable_ipv6=1
+	spawn_in "$2" "$log" "$PC_HELPERS/turntun" "${@:3}" --tun t0 --netns "/run/netns/$(ns "$name")" \
+		--mtu $RATES_MTU --log "$T/tun-$name.bins" --name "$name"
+	tunnel_pid[$name]=$SPAWNED
+	wait_for 10 grep -qsE 'bound|turntun:' "$log" && grep -q bound "$log"
+}
+
+declare -A tunnel_pid
+
+tunnel() {
+	local i=$1 user=$2
+	shift 2
+	tunnel_end "v$i" peer peer --bind "198.18.2.2:$((41000 + i))" "$@" &&
+		tunnel_end "u$i" client client --server 198.18.1.1:3478 --user "$user" \
+			--password p --peer "198.18.2.2:$((41000 + i))" "$@" &&
+		wait_for 10 grep -q ready "$T/tun-u$i.log" || {
+		diag <"$T/tun-u$i.log"
+		return 1
+	}
+	ip -n "$(ns "u$i")" addr add "10.9.$i.1" peer "10.9.$i.2" dev t0
+	ip -n "$(ns "v$i")" addr add "10.9.$i.2" peer "10.9.$i.1" dev t0
+	ip -n "$(ns "u$i")" link set t0 up
+	ip -n "$(ns "v$i")" link set t0 up
+}
+
+# What the device's queue had no room for; the device goes with its process.
+tunnel_stop() {
+	local name bad=0 dropped
+	for name in "u$1" "v$1"; do
+		dropped=$(link_count "$name" t0 tx dropped)
+		end_pid "${tunnel_pid[$name]}"
+		grep '^{' "$T/tun-$name.log" >"$T/tun-$name.json"
+		[ "$dropped" = 0 ] || diag <<<"$name: its queue dropped '$dropped'"
+		holds '.out.lost + .out.early + .in.lost == 0' "$(cat "$T/tun-$name.json")" &&
+			[ "$dropped" = 0 ] || bad=1
+	done
+	return $bad
 }
 
 line_start() {

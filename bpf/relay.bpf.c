@@ -20,9 +20,10 @@
  * everything else goes through the functions in lib/job.h.
  *
  * What belongs to no flow and comes to a service port is limited by its source, then answered if it
- * is a Binding request, else left to the daemon. While the daemon is away it is dropped instead:
- * clients retransmit, rather than being told that the port is unreachable. On an allocated relayed
- * port, what nothing covers is dropped too.
+ * is a Binding request, else, up to a limit on all of it, left to the daemon. While the daemon is
+ * away it is dropped instead: clients retransmit, rather than being told that the port is
+ * unreachable. On an allocated relayed port, what nothing covers is dropped too, while the daemon
+ * is there to hold the port.
  */
 #include "lib/binding.h"
 #include "lib/job.h"
@@ -46,13 +47,6 @@ const volatile __be32 pc_service_addrs[PC_MAX_SERVICE_ADDRS][4];
 #define PC_CHANNEL_FIRST_BYTE 0x40
 #define PC_CHANNEL_LAST_BYTE  0x7f
 
-static __always_inline struct pc_ctl *pc_ctl_get(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&pc3_ctl, &zero);
-}
-
 /* The time is asked for only where it matters: most packets see no guard. */
 static __always_inline bool pc_guard_tripped(const struct xdp_md *ctx)
 {
@@ -60,14 +54,6 @@ static __always_inline bool pc_guard_tripped(const struct xdp_md *ctx)
 
 	return ctl && ctl->guard_ifindex && ctl->guard_ifindex == ctx->ingress_ifindex &&
 	       pc_clock_now() > ctl->guard_deadline_ns;
-}
-
-static __always_inline bool pc_daemon_away(void)
-{
-	struct pc_ctl *ctl = pc_ctl_get();
-
-	return ctl && ctl->heartbeat_ns &&
-	       pc_clock_now() > ctl->heartbeat_ns + PC_HEARTBEAT_STALE_NS;
 }
 
 enum pc_port { PC_PORT_FOREIGN, PC_PORT_SERVICE, PC_PORT_RELAYED };
@@ -139,12 +125,39 @@ static __always_inline bool pc_service_mine(const void *addrs, bool six)
 	return false;
 }
 
+/* Whom the limits of strangers refuse may still be a client that is known. */
+static __always_inline enum pc_reason pc_stranger_judge(struct xdp_md *ctx,
+							const struct pc_ctl *ctl, __u32 l2_len,
+							enum pc_reason judged, bool six)
+{
+	if (pc_unlikely(judged != PC_REASON_TX) &&
+	    pc_stranger_client(ctx, ctl, l2_len, pc_clock_now(), six))
+		return PC_REASON_TX;
+	return judged;
+}
+
+/* A Binding request, whose source was admitted. What cannot be answered here goes to the daemon. */
+static __always_inline enum pc_reason pc_stranger_binding(struct xdp_md *ctx,
+							  const struct pc_ctl *ctl, __u32 l2_len,
+							  __u64 addr, bool six)
+{
+	enum pc_reason reason = pc_binding_answer(ctx, l2_len, six), judged;
+
+	if (pc_likely(!pc_reason_passes(reason)))
+		return reason;
+	judged = pc_stranger_judge(ctx, ctl, l2_len,
+				   pc_stranger_admit_late(ctl, addr, pc_clock_now()), six);
+	return judged == PC_REASON_TX ? reason : judged;
+}
+
 static __always_inline enum pc_reason pc_stranger_as(struct xdp_md *ctx, __u32 l2_len,
 						     enum pc_reason reason, bool six)
 {
 	struct pc_ctl *ctl = pc_ctl_get();
+	enum pc_reason judged;
 	const void *addrs;
 	__u32 off = l2_len;
+	__u64 addr, now;
 
 	asm volatile("%0 &= 31" : "+r"(off));
 	addrs = (void *)(long)ctx->data + off + (six ? 8 : 12);
@@ -152,11 +165,18 @@ static __always_inline enum pc_reason pc_stranger_as(struct xdp_md *ctx, __u32 l
 		return PC_REASON_PASS_UNUSUAL;
 	if (pc_unlikely(!pc_service_mine(addrs, six)))
 		return reason == PC_REASON_BINDING ? PC_REASON_PASS_CONTROL : reason;
-	if (pc_unlikely(!pc_stranger_admit(ctl, six ? *pc_u64_at(addrs, 0) : *pc_u32_at(addrs, 0),
-					   pc_clock_now(), six)))
-		return PC_REASON_DROP_SOURCE_RATE;
+	addr = six ? *pc_u64_at(addrs, 0) : *pc_u32_at(addrs, 0);
+	now = pc_clock_now();
 	if (reason == PC_REASON_BINDING)
-		reason = pc_binding_answer(ctx, l2_len, six);
+		judged = pc_stranger_source(ctl, addr, now, six) ? PC_REASON_TX
+								 : PC_REASON_DROP_SOURCE_RATE;
+	else
+		judged = pc_stranger_admit(ctl, addr, now, six);
+	judged = pc_stranger_judge(ctx, ctl, l2_len, judged, six);
+	if (pc_unlikely(judged != PC_REASON_TX))
+		return judged;
+	if (reason == PC_REASON_BINDING)
+		reason = pc_stranger_binding(ctx, ctl, l2_len, addr, six);
 	return pc_reason_passes(reason) && pc_daemon_away() ? PC_REASON_DROP_AWAY : reason;
 }
 

@@ -178,6 +178,9 @@ struct pc_turn_ops {
 	/* The same for permissions. */
 	int (*perm_set)(void *ctx, const struct pc_turn_perm *perm);
 	void (*perm_del)(void *ctx, const struct pc_turn_perm *perm);
+	/* A client has an allocation from now on (also restored ones), or has it no longer. */
+	void (*client_set)(void *ctx, const struct pc_turn_path *path, uint32_t slot);
+	void (*client_del)(void *ctx, const struct pc_turn_path *path);
 	/*
 	 * A datagram was forwarded by user space. @up: from the tenant. Called right after the send
 	 * it is about (twice for a datagram between two tenants): what a socket refuses when the

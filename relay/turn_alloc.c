@@ -131,6 +131,7 @@ void pc_turn_alloc_publish(struct pc_turn_alloc *a)
 		pc_turn_alloc_due(a, p->expires_ns);
 	}
 	a->tenant->held++;
+	t->ops->client_set(t->ctx, &a->path, a->slot);
 }
 
 uint64_t pc_turn_alloc_expires(const struct pc_turn_alloc *a)
@@ -176,6 +177,7 @@ void pc_turn_alloc_end(struct pc_turn_alloc *a, uint64_t now)
 			unpublish_port(a, &a->ports[i], now);
 	}
 	pc_htab_remove(&t->allocs, &a->node);
+	t->ops->client_del(t->ctx, &a->path);
 	t->ops->slot_close(t->ctx, a->slot);
 	t->ops->forget(t->ctx, a->id);
 	/* Only now may another allocation take its place. */

@@ -25,6 +25,7 @@
 #define PC_MAP_PERM4   "pc3_perm4"
 #define PC_MAP_PERM6   "pc3_perm6"
 #define PC_MAP_PORT    "pc3_port"
+#define PC_MAP_CLIENT  "pc3_client"
 #define PC_MAP_LIMIT   "pc3_limit"
 #define PC_MAP_COUNT   "pc3_count"
 #define PC_MAP_REASON  "pc3_reason"
@@ -78,6 +79,11 @@ struct pc_ctl {
 	__u32 limit_net_interval_ns;
 	__u32 limit_host_burst_ns;
 	__u32 limit_net_burst_ns;
+	/* The same of what the daemon gets of all strangers, and of one client it knows. */
+	__u32 limit_all_interval_ns;
+	__u32 limit_all_burst_ns;
+	__u32 limit_client_interval_ns;
+	__u32 limit_client_burst_ns;
 	__u32 reserved;
 };
 
@@ -181,17 +187,35 @@ struct pc_port_key {
 	__u16 reserved;
 };
 
+/* State of a rate limit. */
+struct pc_limit {
+	__u64 tat_ns; /* theoretical arrival time (GCRA): when the bucket is full again */
+};
+
+/*
+ * pc3_client, HASH: clients with an allocation, whose messages reach the daemon beside the limits
+ * of strangers, up to one of their own, which the program keeps in the value.
+ */
+struct pc_client_key {
+	__be32 saddr[4]; /* IPv4 mapped */
+	__be32 daddr[4];
+	__be16 sport;
+	__be16 dport;
+};
+
+struct pc_client {
+	struct pc_limit limit;
+	__u32 slot;
+	__u32 reserved;
+};
+
 /*
  * pc3_limit, LRU_HASH: token buckets of strangers, by source prefix: /32 and /24, /64 and /48. Its
- * key is the prefix, IPv4 mapped, and its length in the last field.
+ * key is the prefix, IPv4 mapped, and its length in the last field; its value struct pc_limit.
  */
 struct pc_limit_key {
 	__be32 addr[4];
 	__u32 len;
-};
-
-struct pc_limit {
-	__u64 tat_ns; /* theoretical arrival time (GCRA): when the bucket is full again */
 };
 
 /* pc3_count: see struct pc_count. */
@@ -228,7 +252,7 @@ struct pc_nexthop_slot {
 
 #define PC_ABI_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type " changed its size")
 PC_ABI_SIZE(struct pc_meta, 64);
-PC_ABI_SIZE(struct pc_ctl, 40);
+PC_ABI_SIZE(struct pc_ctl, 56);
 PC_ABI_SIZE(struct pc_flow4_key, 16);
 PC_ABI_SIZE(struct pc_flow6_key, 40);
 PC_ABI_SIZE(struct pc_flow, 64);
@@ -236,6 +260,8 @@ PC_ABI_SIZE(struct pc_perm4_key, 16);
 PC_ABI_SIZE(struct pc_perm6_key, 52);
 PC_ABI_SIZE(struct pc_perm, 64);
 PC_ABI_SIZE(struct pc_port_key, 20);
+PC_ABI_SIZE(struct pc_client_key, 36);
+PC_ABI_SIZE(struct pc_client, 16);
 PC_ABI_SIZE(struct pc_limit_key, 20);
 PC_ABI_SIZE(struct pc_limit, 8);
 PC_ABI_SIZE(struct pc_dir_count, 24);

@@ -7,6 +7,7 @@
 #define PC_LIB_JOB_H
 
 #include "lib/admit.h"
+#include "lib/daemon.h"
 #include "lib/find.h"
 #include "lib/ports.h"
 #include "lib/send.h"
@@ -301,8 +302,12 @@ static __always_inline enum pc_reason pc_job_find_data_as(struct xdp_md *ctx, st
 	/* From outside, addresses of this node's tenants are forged. */
 	if (reason != PC_REASON_PASS_NO_FLOW && (job->flow.flags & PC_FLOW_HAIRPIN))
 		reason = PC_REASON_PASS_NO_FLOW;
-	/* On an allocation's port, nobody else is to answer. */
-	if (pc_unlikely(reason == PC_REASON_PASS_NO_FLOW && pc_find_port(&job->key, six)))
+	/*
+	 * On an allocation's port, nobody else is to answer, as long as the daemon holds it: when
+	 * that is gone, the host may give the port to others.
+	 */
+	if (pc_unlikely(reason == PC_REASON_PASS_NO_FLOW && pc_find_port(&job->key, six) &&
+			!pc_daemon_away()))
 		return PC_REASON_DROP_NO_PERMISSION;
 	if (pc_unlikely(reason == PC_REASON_TX && pc_pkt_ttl(&pkt, six) <= 1))
 		return PC_REASON_DROP_TTL;

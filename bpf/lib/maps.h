@@ -67,6 +67,13 @@ struct {
 	__type(value, __u32);
 } pc3_port SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, PC_DEFAULT_SESSIONS);
+	__type(key, struct pc_client_key);
+	__type(value, struct pc_client);
+} pc3_client SEC(".maps");
+
 /* LRU: a flood pushes out strangers, not sessions. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

@@ -75,7 +75,7 @@ struct rig {
 	struct bpf_object *obj;
 	struct bpf_program *prog;
 	int prog_fd;
-	int ctl_fd, count_fd, reason_fd, nexthop_fd, txport_fd, port_fd, limit_fd;
+	int ctl_fd, count_fd, reason_fd, nexthop_fd, txport_fd, port_fd, client_fd, limit_fd;
 	int flow_fd[2], perm_fd[2]; /* IPv4, IPv6 */
 	int cpus;
 	char log[65536];
@@ -169,6 +169,7 @@ static inline struct rig *rig_new_with(const char *object, struct rig_rodata rod
 	rig->perm_fd[0] = rig_map(rig, PC_MAP_PERM4);
 	rig->perm_fd[1] = rig_map(rig, PC_MAP_PERM6);
 	rig->port_fd = rig_map(rig, PC_MAP_PORT);
+	rig->client_fd = rig_map(rig, PC_MAP_CLIENT);
 	rig->limit_fd = rig_map(rig, PC_MAP_LIMIT);
 	rig->count_fd = rig_map(rig, PC_MAP_COUNT);
 	rig->reason_fd = rig_map(rig, PC_MAP_REASON);

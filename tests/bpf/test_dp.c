@@ -325,17 +325,31 @@ static void test_limits(void **state)
 	struct pc_dp *dp = env_open();
 
 	assert_int_equal(env_ctl().limit_host_interval_ns, 0);
-	pc_dp_limits_set(dp, &(struct pc_dp_limits){ 200, 400, 2000, 6000 });
+	pc_dp_limits_set(dp, &(struct pc_dp_limits){ .host_per_s = 200,
+						     .host_burst = 400,
+						     .net_per_s = 2000,
+						     .net_burst = 6000,
+						     .all_per_s = 5000,
+						     .all_burst = 500,
+						     .client_per_s = 10000,
+						     .client_burst = 20000 });
 	assert_int_equal(env_ctl().limit_host_interval_ns, 5000000);
 	assert_int_equal(env_ctl().limit_host_burst_ns, 2000000000);
 	assert_int_equal(env_ctl().limit_net_interval_ns, 500000);
 	assert_int_equal(env_ctl().limit_net_burst_ns, 3000000000u);
+	assert_int_equal(env_ctl().limit_all_interval_ns, 200000);
+	assert_int_equal(env_ctl().limit_all_burst_ns, 100000000);
+	assert_int_equal(env_ctl().limit_client_interval_ns, 100000);
+	assert_int_equal(env_ctl().limit_client_burst_ns, 2000000000);
 	/* Off; and as much as fits. */
-	pc_dp_limits_set(dp, &(struct pc_dp_limits){ 0, 400, 1, 100 });
+	pc_dp_limits_set(
+		dp, &(struct pc_dp_limits){ .host_burst = 400, .net_per_s = 1, .net_burst = 100 });
+	assert_int_equal(env_ctl().limit_all_interval_ns, 0);
+	assert_int_equal(env_ctl().limit_client_interval_ns, 0);
 	assert_int_equal(env_ctl().limit_host_interval_ns, 0);
 	assert_int_equal(env_ctl().limit_net_interval_ns, 1000000000);
 	assert_int_equal(env_ctl().limit_net_burst_ns, UINT32_MAX);
-	pc_dp_limits_set(dp, &(struct pc_dp_limits){ UINT32_MAX, 1, 0, 0 });
+	pc_dp_limits_set(dp, &(struct pc_dp_limits){ .host_per_s = UINT32_MAX, .host_burst = 1 });
 	assert_int_equal(env_ctl().limit_host_interval_ns, 1);
 	pc_dp_close(dp);
 }

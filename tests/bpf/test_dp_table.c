@@ -315,6 +315,43 @@ static void test_ports(void **state)
 	pc_dp_close(dp);
 }
 
+static bool keep_slot_5(void *arg, const struct pc_dp_entry *e)
+{
+	const struct pc_addr *client = arg;
+
+	assert_int_equal(e->kind, PC_DP_CLIENT);
+	return e->slot == 5 && pc_addr_equal(&e->src, client);
+}
+
+static void test_clients(void **state)
+{
+	struct pc_addr six = addr6(1, 1000), four = env_addr(1, 1000), server6 = addr6(2, ENV_PORT),
+		       server4 = env_addr(2, ENV_PORT);
+	struct pc_dp *dp = env_open();
+	_cleanup_close_ int fd = env_pin(PC_MAP_CLIENT);
+	struct pc_client_key key6 = { .sport = htons(1000), .dport = htons(ENV_PORT) }, key4 = key6;
+	struct pc_client value;
+
+	map_ip(&six.ip, (uint8_t *)key6.saddr);
+	map_ip(&server6.ip, (uint8_t *)key6.daddr);
+	map_ip(&four.ip, (uint8_t *)key4.saddr);
+	map_ip(&server4.ip, (uint8_t *)key4.daddr);
+	assert_int_equal(pc_dp_client_set(dp, &six, &server4, 5), PC_ERR_RANGE);
+	assert_int_equal(pc_dp_client_set(dp, &six, &server6, 5), 0);
+	assert_int_equal(pc_dp_client_set(dp, &four, &server4, 5), 0);
+	assert_int_equal(pc_dp_client_set(dp, &four, &server4, 6), 0);
+	assert_int_equal(bpf_map_lookup_elem(fd, &key6, &value), 0);
+	assert_int_equal(value.slot, 5);
+	assert_int_equal(bpf_map_lookup_elem(fd, &key4, &value), 0);
+	assert_int_equal(value.slot, 6);
+	assert_int_equal(pc_dp_sweep(dp, keep_slot_5, &six), 1);
+	assert_int_equal(bpf_map_lookup_elem(fd, &key4, &value), -ENOENT);
+	assert_int_equal(pc_dp_client_del(dp, &six, &server6), 0);
+	assert_int_equal(pc_dp_client_del(dp, &six, &server6), 0);
+	assert_int_equal(bpf_map_lookup_elem(fd, &key6, &value), -ENOENT);
+	pc_dp_close(dp);
+}
+
 static void test_flow_full(void **state)
 {
 	struct pc_dp_config config = env_config();
@@ -470,9 +507,9 @@ static void test_decode(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_flow_entries), T(test_flow_full),  T(test_flow_families),
-		T(test_perm_four),    T(test_perm_mixed), T(test_perm_full),
-		T(test_ports),	      T(test_sweep),	  T(test_decode),
+		T(test_flow_entries), T(test_flow_full), T(test_flow_families), T(test_perm_four),
+		T(test_perm_mixed),   T(test_perm_full), T(test_ports),		T(test_sweep),
+		T(test_decode),	      T(test_clients),	 T(test_sweep),		T(test_decode),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

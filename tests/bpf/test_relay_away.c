@@ -68,6 +68,24 @@ static void test_away(void **state)
 	assert_int_equal(rig_reason(rig, PC_REASON_PASS_NO_FLOW), 1);
 }
 
+/* Nobody holds the port of an allocation any more: the host may have given it to somebody else. */
+static void test_away_port(void **state)
+{
+	struct frame_spec down = spec_down();
+	struct rig *rig = *state;
+
+	scene_set(rig);
+	scene_add_port(rig, scene_relayed);
+	down.from.ip++;
+	assert_int_equal(run(rig, &down), XDP_DROP);
+	rig_set_ctl(rig, (struct pc_ctl){ .heartbeat_ns = away_since() });
+	assert_int_equal(run(rig, &down), XDP_PASS);
+	assert_int_equal(rig_reason(rig, PC_REASON_DROP_NO_PERMISSION), 1);
+	assert_int_equal(rig_reason(rig, PC_REASON_PASS_NO_FLOW), 1);
+	down.from.ip--;
+	assert_int_equal(run(rig, &down), XDP_TX);
+}
+
 /* Alive, a little late, or never started: control passes. */
 static void test_not_away(void **state)
 {
@@ -152,6 +170,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		rig_test(test_away),
+		rig_test(test_away_port),
 		rig_test(test_not_away),
 		rig_test(test_guard),
 		rig_test(test_guard_elsewhere),

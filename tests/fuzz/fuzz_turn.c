@@ -267,6 +267,7 @@ static void restart(struct run *r)
 {
 	pc_turn_free(r->f.t);
 	fake_perms_clear(&r->f);
+	fake_clients_clear(&r->f);
 	if (pc_turn_new(&r->f.config, &fake_ops, &r->f, r->f.now, &r->f.t) < 0)
 		abort();
 	for (size_t i = 0; i < FAKE_RECORDS; i++) {

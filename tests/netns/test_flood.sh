@@ -39,7 +39,8 @@ wait_for 5 grep -qs ready "$T/replies.log" || exit 1
 pcd_config "$T/pcd.conf" "relay listen = $SERVER" "relay relay-address = 198.18.2.1" \
 	"relay interface = c0" "relay interface = p0" "relay interface = s0" \
 	"relay stranger-replies = $RATE" "relay stranger-rate = $HOST_RATE" \
-	"relay stranger-net-rate = $NET_RATE" "relay xdp = native"
+	"relay stranger-net-rate = $NET_RATE" "relay stranger-total-rate = 0" \
+	"relay xdp = native"
 start_pcd relay "$T/pcd.conf" || exit 1
 tenant u p --max-allocations 10 >/dev/null || exit 1
 

@@ -33,6 +33,12 @@ struct fake_perm {
 	struct pc_turn_perm perm;
 };
 
+/* A client that the data plane knows. */
+struct fake_client {
+	struct fake_client *next;
+	struct pc_turn_path path;
+};
+
 /* A datagram that the machine sent. */
 struct fake_dgram {
 	struct fake_dgram *next;
@@ -75,6 +81,7 @@ struct fake {
 	unsigned int fail_skip[FAKE_OPS]; /* that work before */
 	unsigned int open_slots;
 	struct fake_perm *perms;
+	struct fake_client *clients;
 };
 
 static inline void __attribute__((format(printf, 2, 3)))
@@ -291,6 +298,46 @@ static inline void fake_perms_clear(struct fake *f)
 	}
 }
 
+static inline struct fake_client **fake_client_find(struct fake *f, const struct pc_turn_path *path)
+{
+	struct fake_client **at = &f->clients;
+
+	while (*at && (!pc_addr_equal(&(*at)->path.client, &path->client) ||
+		       !pc_addr_equal(&(*at)->path.server, &path->server)))
+		at = &(*at)->next;
+	return at;
+}
+
+/* Restored ones may be there already. */
+static inline void fake_client_set(void *ctx, const struct pc_turn_path *path, uint32_t slot)
+{
+	struct fake_client **at = fake_client_find(ctx, path);
+
+	if (!*at)
+		*at = calloc(1, sizeof(**at));
+	(*at)->path = *path;
+}
+
+static inline void fake_client_del(void *ctx, const struct pc_turn_path *path)
+{
+	struct fake_client **at = fake_client_find(ctx, path), *gone = *at;
+
+	if (!gone)
+		abort();
+	*at = gone->next;
+	free(gone);
+}
+
+static inline void fake_clients_clear(struct fake *f)
+{
+	while (f->clients) {
+		struct fake_client *next = f->clients->next;
+
+		free(f->clients);
+		f->clients = next;
+	}
+}
+
 static inline void fake_count(void *ctx, uint32_t slot, bool up, uint32_t payload, uint32_t wire)
 {
 	fake_event(ctx, "count slot=%u dir=%s payload=%u wire=%u", slot, up ? "up" : "down",
@@ -420,6 +467,8 @@ static const struct pc_turn_ops fake_ops = {
 	.flow_del = fake_flow_del,
 	.perm_set = fake_perm_set,
 	.perm_del = fake_perm_del,
+	.client_set = fake_client_set,
+	.client_del = fake_client_del,
 	.count = fake_count,
 	.drop = fake_drop,
 	.save = fake_save,
@@ -490,6 +539,7 @@ static inline void fake_free(struct fake *f)
 		fake_dgram_free(s);
 	fake_clear_events(f);
 	fake_perms_clear(f);
+	fake_clients_clear(f);
 	for (size_t i = 0; i < FAKE_RECORDS; i++)
 		fake_record_clear(&f->records[i]);
 	pc_policy_free(f->policy);

@@ -243,6 +243,7 @@ static inline int cmd_restart(struct scenario *s, char **w, int n)
 	pc_turn_free(TAKE_PTR(s->f.t));
 	/* What is not announced again is swept. */
 	fake_perms_clear(&s->f);
+	fake_clients_clear(&s->f);
 	if (start(s) < 0)
 		return -1;
 	for (size_t i = 0; i < FAKE_RECORDS; i++) {

@@ -49,6 +49,8 @@ static void test_defaults(void **state)
 	assert_int_equal(c.stranger_replies, 20);
 	assert_int_equal(c.stranger_rate, 200);
 	assert_int_equal(c.stranger_net_rate, 2000);
+	assert_int_equal(c.stranger_total_rate, 5000);
+	assert_int_equal(c.client_rate, 10000);
 	assert_int_equal(c.linger_s, 300);
 	assert_int_equal(c.n_listen + c.n_relay_address + c.n_interface + c.n_secret + c.n_rule, 0);
 	pc_config_free(&c);
@@ -83,6 +85,8 @@ static void test_all_keys(void **state)
 				   "stranger-replies = 0\n"
 				   "stranger-rate = 0\n"
 				   "stranger-net-rate = 1000000\n"
+				   "stranger-total-rate = 10000000\n"
+				   "client-rate = 0\n"
 				   "linger = 0"; /* without a newline */
 	struct pc_config c;
 
@@ -117,6 +121,8 @@ static void test_all_keys(void **state)
 	assert_int_equal(c.stranger_replies, 0);
 	assert_int_equal(c.stranger_rate, 0);
 	assert_int_equal(c.stranger_net_rate, 1000000);
+	assert_int_equal(c.stranger_total_rate, 10000000);
+	assert_int_equal(c.client_rate, 0);
 	assert_int_equal(c.linger_s, 0);
 	pc_config_free(&c);
 	assert_null(c.rule);

@@ -179,6 +179,8 @@ void pc_config_defaults(struct pc_config *c)
 		.stranger_replies = 20,
 		.stranger_rate = 200,
 		.stranger_net_rate = 2000,
+		.stranger_total_rate = 5000,
+		.client_rate = 10000,
 		.linger_s = 300,
 	};
 }

@@ -58,8 +58,10 @@ struct pc_config {
 	bool allow_all_peer_ports;
 	uint32_t stranger_replies; /* per second and source prefix, 20 */
 	/* Messages per second to the kernel half, other than data; 0: no limit. */
-	uint32_t stranger_rate;	    /* of one address, /32 or /64: 200 */
-	uint32_t stranger_net_rate; /* of one network, /24 or /48: 2000 */
+	uint32_t stranger_rate;	      /* of one address, /32 or /64: 200 */
+	uint32_t stranger_net_rate;   /* of one network, /24 or /48: 2000 */
+	uint32_t stranger_total_rate; /* of all, that reach pcd: 5000 */
+	uint32_t client_rate;	      /* of one client with an allocation, beside these: 10000 */
 	uint32_t linger_s; /* data plane stays up after SIGTERM; 300; then it passes everything */
 };
 

@@ -231,6 +231,16 @@ static int set_stranger_net_rate(struct pc_config_parser *p, const char *value)
 	return set_number(p, value, 0, 1000000, &p->c->stranger_net_rate);
 }
 
+static int set_stranger_total_rate(struct pc_config_parser *p, const char *value)
+{
+	return set_number(p, value, 0, 10000000, &p->c->stranger_total_rate);
+}
+
+static int set_client_rate(struct pc_config_parser *p, const char *value)
+{
+	return set_number(p, value, 0, 10000000, &p->c->client_rate);
+}
+
 static int set_linger(struct pc_config_parser *p, const char *value)
 {
 	return set_number(p, value, 0, 86400, &p->c->linger_s);
@@ -314,6 +324,8 @@ const struct pc_config_key pc_config_keys[] = {
 	{ "relay", "stranger-replies", false, set_stranger_replies },
 	{ "relay", "stranger-rate", false, set_stranger_rate },
 	{ "relay", "stranger-net-rate", false, set_stranger_net_rate },
+	{ "relay", "stranger-total-rate", false, set_stranger_total_rate },
+	{ "relay", "client-rate", false, set_client_rate },
 	{ "relay", "linger", false, set_linger },
 };
 _Static_assert(PC_ARRAY_SIZE(pc_config_keys) <= 64, "pc_config_parser.seen is a bit by key");

@@ -187,6 +187,10 @@ void pc_plane_limits(struct pc_daemon *d)
 		.host_burst = 2 * c->stranger_rate,
 		.net_per_s = c->stranger_net_rate,
 		.net_burst = 2 * c->stranger_net_rate,
+		.all_per_s = c->stranger_total_rate,
+		.all_burst = c->stranger_total_rate,
+		.client_per_s = c->client_rate,
+		.client_burst = c->client_rate,
 	};
 
 	pc_dp_limits_set(d->dp, &limits);

@@ -67,6 +67,17 @@ static void port_close(void *ctx, void *port)
 	pc_io_port_close(g->d->io, port);
 }
 
+/* Not told: its messages count as a stranger's, that is all. */
+static void client_set(void *ctx, const struct pc_turn_path *path, uint32_t slot)
+{
+	pc_dp_client_set(((struct pc_glue *)ctx)->d->dp, &path->client, &path->server, slot);
+}
+
+static void client_del(void *ctx, const struct pc_turn_path *path)
+{
+	pc_dp_client_del(((struct pc_glue *)ctx)->d->dp, &path->client, &path->server);
+}
+
 static void count(void *ctx, uint32_t slot, bool up, uint32_t payload_bytes, uint32_t wire_bytes)
 {
 	pc_io_count(((struct pc_glue *)ctx)->d->io, slot, up, payload_bytes, wire_bytes);
@@ -160,6 +171,8 @@ const struct pc_turn_ops pc_glue_ops = {
 	.flow_del = pc_glue_flow_del,
 	.perm_set = pc_glue_perm_set,
 	.perm_del = pc_glue_perm_del,
+	.client_set = client_set,
+	.client_del = client_del,
 	.count = count,
 	.drop = drop,
 	.save = save,

@@ -439,6 +439,8 @@ static bool keep(void *arg, const struct pc_dp_entry *e)
 {
 	const struct pc_glue *g = arg;
 	const struct port *port;
+	uint64_t session;
+	uint32_t tenant;
 
 	switch (e->kind) {
 	case PC_DP_FLOW:
@@ -448,6 +450,8 @@ static bool keep(void *arg, const struct pc_dp_entry *e)
 	case PC_DP_PORT:
 		port = port_find(g, &e->dst);
 		return port && port->in_kernel;
+	case PC_DP_CLIENT:
+		return pc_usage_slot(g->d->usage, e->slot, &session, &tenant);
 	}
 	return false;
 }

@@ -128,17 +128,25 @@ int pc_dp_perm_del(struct pc_dp *dp, const struct pc_dp_perm *perm);
 /* A relayed port that is allocated (or no longer): what nothing covers is dropped on it. */
 int pc_dp_port_set(struct pc_dp *dp, const struct pc_addr *relayed, bool allocated);
 
+/* A client with an allocation (or no longer): what it sends is no stranger's. 0 or as above. */
+int pc_dp_client_set(struct pc_dp *dp, const struct pc_addr *client, const struct pc_addr *server,
+		     uint32_t slot);
+int pc_dp_client_del(struct pc_dp *dp, const struct pc_addr *client, const struct pc_addr *server);
+
 /*
- * Limits on messages of strangers, per second and burst, by source address (/32, /64) and by
- * network (/24, /48). 0 per second: no limit. At once, without a reload.
+ * Limits on messages of strangers, per second and burst: by source address (/32, /64), by network
+ * (/24, /48), and of all that is left to the daemon. The last is that of a client it knows, beside
+ * them. 0 per second: no limit. At once, without a reload.
  */
 struct pc_dp_limits {
 	uint32_t host_per_s, host_burst;
 	uint32_t net_per_s, net_burst;
+	uint32_t all_per_s, all_burst;
+	uint32_t client_per_s, client_burst;
 };
 void pc_dp_limits_set(struct pc_dp *dp, const struct pc_dp_limits *limits);
 
-enum pc_dp_kind { PC_DP_FLOW, PC_DP_PERM, PC_DP_PORT };
+enum pc_dp_kind { PC_DP_FLOW, PC_DP_PERM, PC_DP_PORT, PC_DP_CLIENT };
 /* An entry of the kernel's maps, one direction of a binding or a permission. */
 struct pc_dp_entry {
 	enum pc_dp_kind kind;
@@ -151,8 +159,8 @@ struct pc_dp_entry {
 	uint64_t expires_ns;
 };
 /*
- * Deletes every entry @keep says no to (adoption), flows, permissions and ports. Returns how many,
- * or a negative code.
+ * Deletes every entry @keep says no to (adoption), flows, permissions, ports and clients. Returns
+ * how many, or a negative code.
  */
 int pc_dp_sweep(struct pc_dp *dp, bool (*keep)(void *arg, const struct pc_dp_entry *entry),
 		void *arg);

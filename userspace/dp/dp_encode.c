@@ -228,6 +228,25 @@ int pc_dp_port_encode(const struct pc_addr *relayed, struct pc_dp_item *ret_item
 	return 0;
 }
 
+/* --- clients --- */
+
+int pc_dp_client_encode(const struct pc_addr *client, const struct pc_addr *server, uint32_t slot,
+			struct pc_dp_item *ret_item)
+{
+	struct pc_client_key *key = &ret_item->key.client;
+
+	if (!one_family(client, server))
+		return PC_ERR_RANGE;
+	memset(ret_item, 0, sizeof(*ret_item));
+	ret_item->map = PC_DP_CLIENTS;
+	pc_dp_encode_mapped(&client->ip, key->saddr);
+	pc_dp_encode_mapped(&server->ip, key->daddr);
+	key->sport = htons(client->port);
+	key->dport = htons(server->port);
+	ret_item->value.client.slot = slot;
+	return 0;
+}
+
 /* --- back --- */
 
 void pc_dp_decode(enum pc_dp_map map, const void *key, const void *value,
@@ -238,6 +257,7 @@ void pc_dp_decode(enum pc_dp_map map, const void *key, const void *value,
 	const struct pc_perm4_key *perm4 = key;
 	const struct pc_perm6_key *perm6 = key;
 	const struct pc_port_key *port = key;
+	const struct pc_client_key *client = key;
 	struct pc_dp_entry e = { 0 };
 
 	switch (map) {
@@ -262,6 +282,12 @@ void pc_dp_decode(enum pc_dp_map map, const void *key, const void *value,
 		e.dst = addr(get_mapped(perm6->daddr), ntohs(perm6->dport));
 		e.peer = get_mapped(perm6->peer);
 		decode_perm(value, &e);
+		break;
+	case PC_DP_CLIENTS:
+		e.kind = PC_DP_CLIENT;
+		e.src = addr(get_mapped(client->saddr), ntohs(client->sport));
+		e.dst = addr(get_mapped(client->daddr), ntohs(client->dport));
+		e.slot = ((const struct pc_client *)value)->slot;
 		break;
 	default:
 		e.kind = PC_DP_PORT;

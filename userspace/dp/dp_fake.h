@@ -41,6 +41,8 @@ bool pc_dp_fake_port(const struct pc_addr *relayed);
 size_t pc_dp_fake_flows(void); /* entries of both families */
 size_t pc_dp_fake_perms(void);
 size_t pc_dp_fake_ports(void);
+bool pc_dp_fake_client(const struct pc_addr *client, const struct pc_addr *server);
+size_t pc_dp_fake_clients(void);
 const struct pc_dp_limits *pc_dp_fake_limits(void);
 const struct pc_nexthop *pc_dp_fake_nexthop(uint32_t index);
 const struct pc_ctl *pc_dp_fake_ctl(void);

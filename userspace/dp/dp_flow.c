@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What is written entry by entry: channel bindings, permissions, allocated ports. */
+/* What is written entry by entry: channel bindings, permissions, allocated ports, clients. */
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <string.h>
@@ -177,6 +177,30 @@ int pc_dp_port_set(struct pc_dp *dp, const struct pc_addr *relayed, bool allocat
 	if (err)
 		return err;
 	return allocated ? write_item(dp, &item, &added) : delete_key(dp, item.map, &item.key);
+}
+
+int pc_dp_client_set(struct pc_dp *dp, const struct pc_addr *client, const struct pc_addr *server,
+		     uint32_t slot)
+{
+	struct pc_dp_item item;
+	bool added;
+	int err;
+
+	if (!writable(dp))
+		return PC_ERR_STATE;
+	err = pc_dp_client_encode(client, server, slot, &item);
+	return err ? err : write_item(dp, &item, &added);
+}
+
+int pc_dp_client_del(struct pc_dp *dp, const struct pc_addr *client, const struct pc_addr *server)
+{
+	struct pc_dp_item item;
+	int err;
+
+	if (!writable(dp))
+		return PC_ERR_STATE;
+	err = pc_dp_client_encode(client, server, 0, &item);
+	return err ? err : delete_key(dp, item.map, &item.key);
 }
 
 struct sweep {

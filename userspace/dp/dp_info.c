@@ -28,6 +28,7 @@ const struct pc_dp_map_info pc_dp_maps[PC_DP_MAPS] = {
 	[PC_DP_PERM4] = PC_TABLE(PC_MAP_PERM4, struct pc_perm4_key, struct pc_perm, 8, true),
 	[PC_DP_PERM6] = PC_TABLE(PC_MAP_PERM6, struct pc_perm6_key, struct pc_perm, 8, true),
 	[PC_DP_PORTS] = PC_TABLE(PC_MAP_PORT, struct pc_port_key, uint32_t, 2, true),
+	[PC_DP_CLIENTS] = PC_TABLE(PC_MAP_CLIENT, struct pc_client_key, struct pc_client, 1, true),
 	[PC_DP_LIMIT] = PC_TABLE(PC_MAP_LIMIT, struct pc_limit_key, struct pc_limit, 0, false),
 	[PC_DP_COUNT] = PC_TABLE(PC_MAP_COUNT, uint32_t, struct pc_count, 1, false),
 	[PC_DP_REASON] = PC_TABLE(PC_MAP_REASON, uint32_t, uint64_t, 0, false),

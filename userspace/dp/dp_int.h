@@ -27,6 +27,7 @@ enum pc_dp_map {
 	PC_DP_PERM4,
 	PC_DP_PERM6,
 	PC_DP_PORTS,
+	PC_DP_CLIENTS,
 	PC_DP_LIMIT,
 	PC_DP_COUNT,
 	PC_DP_REASON,
@@ -36,7 +37,7 @@ enum pc_dp_map {
 };
 /* Those whose entries are written one by one, and counted. */
 #define PC_DP_FIRST_TABLE PC_DP_FLOW4
-#define PC_DP_LAST_TABLE  PC_DP_PORTS
+#define PC_DP_LAST_TABLE  PC_DP_CLIENTS
 
 struct pc_dp_map_info {
 	const char *name;
@@ -112,17 +113,21 @@ struct pc_dp_item {
 		struct pc_perm4_key perm4;
 		struct pc_perm6_key perm6;
 		struct pc_port_key port;
+		struct pc_client_key client;
 	} key;
 	union {
 		struct pc_flow flow;
 		struct pc_perm perm;
 		uint32_t port; /* means nothing */
+		struct pc_client client;
 	} value;
 };
 /* [0] up, [1] down. PC_ERR_RANGE: what arrives and what is sent is not of one family each. */
 int pc_dp_flow_encode(const struct pc_dp_flow *flow, struct pc_dp_item ret_items[static 2]);
 int pc_dp_perm_encode(const struct pc_dp_perm *perm, struct pc_dp_item ret_items[static 2]);
 int pc_dp_port_encode(const struct pc_addr *relayed, struct pc_dp_item *ret_item);
+int pc_dp_client_encode(const struct pc_addr *client, const struct pc_addr *server, uint32_t slot,
+			struct pc_dp_item *ret_item);
 /* IPv4 as ::ffff:a.b.c.d. */
 void pc_dp_encode_mapped(const struct pc_ip *ip, __be32 ret_words[static 4]);
 void pc_dp_decode(enum pc_dp_map map, const void *key, const void *value,

@@ -446,4 +446,8 @@ void pc_dp_limits_set(struct pc_dp *dp, const struct pc_dp_limits *limits)
 		  &ctl->limit_host_burst_ns);
 	set_limit(limits->net_per_s, limits->net_burst, &ctl->limit_net_interval_ns,
 		  &ctl->limit_net_burst_ns);
+	set_limit(limits->all_per_s, limits->all_burst, &ctl->limit_all_interval_ns,
+		  &ctl->limit_all_burst_ns);
+	set_limit(limits->client_per_s, limits->client_burst, &ctl->limit_client_interval_ns,
+		  &ctl->limit_client_burst_ns);
 }

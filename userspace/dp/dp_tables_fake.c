@@ -77,7 +77,7 @@ static uint32_t room(enum pc_dp_map map)
 	bool perm = map == PC_DP_PERM4 || map == PC_DP_PERM6;
 	uint32_t limited = perm ? pc_dp_fake_faults()->perm_room : pc_dp_fake_faults()->flow_room;
 
-	if (limited && map != PC_DP_PORTS)
+	if (limited && map < PC_DP_PORTS)
 		return limited;
 	return pc_dp_map_entries(map, tables.max_sessions);
 }
@@ -168,6 +168,27 @@ int pc_dp_port_set(struct pc_dp *dp, const struct pc_addr *relayed, bool allocat
 		return err ? err : put_item(&item, &added);
 	remove_item(find_item(&item));
 	return 0;
+}
+
+int pc_dp_client_set(struct pc_dp *dp, const struct pc_addr *client, const struct pc_addr *server,
+		     uint32_t slot)
+{
+	struct pc_dp_item item;
+	bool added;
+	int err =
+		dp->status.kernel ? pc_dp_client_encode(client, server, slot, &item) : PC_ERR_STATE;
+
+	return err ? err : put_item(&item, &added);
+}
+
+int pc_dp_client_del(struct pc_dp *dp, const struct pc_addr *client, const struct pc_addr *server)
+{
+	struct pc_dp_item item;
+	int err = dp->status.kernel ? pc_dp_client_encode(client, server, 0, &item) : PC_ERR_STATE;
+
+	if (!err)
+		remove_item(find_item(&item));
+	return err;
 }
 
 int pc_dp_sweep(struct pc_dp *dp, bool (*keep)(void *arg, const struct pc_dp_entry *entry),
@@ -271,4 +292,16 @@ size_t pc_dp_fake_perms(void)
 size_t pc_dp_fake_ports(void)
 {
 	return tables.used[PC_DP_PORTS];
+}
+
+size_t pc_dp_fake_clients(void)
+{
+	return tables.used[PC_DP_CLIENTS];
+}
+
+bool pc_dp_fake_client(const struct pc_addr *client, const struct pc_addr *server)
+{
+	struct pc_dp_item item;
+
+	return !pc_dp_client_encode(client, server, 0, &item) && find_item(&item);
 }

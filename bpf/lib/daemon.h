@@ -3,6 +3,8 @@
 #ifndef PC_LIB_DAEMON_H
 #define PC_LIB_DAEMON_H
 
+#include <stdbool.h>
+
 #include "lib/clock.h"
 #include "lib/maps.h"
 

@@ -11,6 +11,8 @@
 
 #include <linux/types.h>
 
+#include "abi/rate.h"
+
 #pragma GCC diagnostic push
 #pragma GCC diagnostic error "-Wpadded"
 

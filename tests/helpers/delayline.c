@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * delayline [--log FILE] DELAY_US IF_A,IF_B[,NAME[,POLICER]]...
+ * delayline [--log FILE] [--pool RATE] DELAY_US IF_A,IF_B[,NAME[,POLICER]]...
  *
  * A line of fixed delay each way between two interfaces, or several pairs of them. What goes from
  * A to B first meets the policer (see policer.h), at the time it arrived. "ready" on stderr; ends
  * on SIGTERM with one JSON line. --log: what left the policer, by pair (see binlog.h).
+ * --pool: the policers that are clocks share a root clock of this rate.
  *
  * 1. The kernel puts a frame with its time of arrival into a ring (TPACKET_V2) that both sides map.
  * 2. The frame stays there until arrival plus delay: the ring is the line, so its memory is bounded
@@ -50,6 +51,7 @@ struct end {
 struct direction {
 	struct end *in, *out;
 	struct policer *policer; /* NULL: none this way */
+	struct pc_rate_root *root;
 	struct binlog log;
 	uint64_t packets, bytes, dropped, marked, lost;
 	uint64_t late[LATE_BINS], late_max;
@@ -67,6 +69,7 @@ struct line {
 	unsigned int n;
 	uint64_t delay;
 	FILE *log;
+	struct pc_rate_root root;
 };
 
 static volatile sig_atomic_t stop;
@@ -139,7 +142,7 @@ static bool police(struct direction *d, struct tpacket2_hdr *h)
 	enum policer_verdict v = POLICER_PASS;
 
 	if (d->policer && ip)
-		v = policer_admit(d->policer, arrival(h), bytes, ecn_of(ip, bytes));
+		v = policer_admit(d->policer, d->root, arrival(h), bytes, ecn_of(ip, bytes));
 	if (v == POLICER_DROP) {
 		d->dropped++;
 		binlog_drop(&d->log, arrival(h), bytes);
@@ -313,7 +316,9 @@ static int open_pair(struct line *l, struct pair *p)
 	int r = end_open(&p->a, p->name_a);
 
 	r = r ? r : end_open(&p->b, p->name_b);
-	p->up = (struct direction){ .in = &p->a, .out = &p->b, .policer = &p->policer };
+	p->up = (struct direction){
+		.in = &p->a, .out = &p->b, .policer = &p->policer, .root = &l->root
+	};
 	p->up.log = (struct binlog){ .file = l->log, .name = p->name };
 	p->down = (struct direction){ .in = &p->b, .out = &p->a };
 	if (r)
@@ -333,15 +338,18 @@ static void be_exact(void)
 
 static int parse_args(struct line *l, int argc, char **argv)
 {
-	static const struct option opts[] = { { "log", 1, 0, 'l' }, { 0 } };
-	uint64_t us;
+	static const struct option opts[] = { { "log", 1, 0, 'l' }, { "pool", 1, 0, 'p' }, { 0 } };
+	uint64_t us, pool;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", opts, NULL)) != -1) {
-		if (c != 'l' || l->log)
+		if (c == 'l')
+			l->log = fopen(optarg, "we");
+		else if (c == 'p' && pc_parse_size(optarg, &pool) == 0)
+			l->root.rate = pc_rate_word(pool);
+		else
 			return -EINVAL;
-		l->log = fopen(optarg, "we");
-		if (!l->log)
+		if (c == 'l' && !l->log)
 			return -errno;
 	}
 	if (optind + 2 > argc || pc_parse_u64(argv[optind], 0, 1000000, &us) < 0)
@@ -355,11 +363,12 @@ static int parse_args(struct line *l, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	static struct line l;
+	/* How long the uplink may be behind, by class: free, paid, owner, control. */
+	static struct line l = { .root.limit_ns = { 5000000, 20000000, 50000000, 50000000 } };
 
 	if (parse_args(&l, argc, argv) < 0) {
-		fprintf(stderr,
-			"usage: delayline [--log FILE] DELAY_US IF_A,IF_B[,NAME[,POLICER]]...\n");
+		fprintf(stderr, "usage: delayline [--log FILE] [--pool RATE] DELAY_US "
+				"IF_A,IF_B[,NAME[,POLICER]]...\n");
 		return 2;
 	}
 	for (unsigned int i = 0; i < l.n; i++)

@@ -12,7 +12,7 @@
 #   tunnel_stop I                reports in $T/tun-uI.json, $T/tun-vI.json; fails on a loss in them
 #   line_start DELAY_US PAIR...  the delay line (see tests/helpers/delayline.c), log in $T/bins
 #   line_stop                    its report in $T/line.json; fails when a packet was lost
-#   serve NAME ADDRESS           an iperf3 server there
+#   serve NAME ADDRESS           a new iperf3 server there
 #   flows OUT NAME ADDRESS CC STREAMS WARM SECONDS [OPTION...]
 #                                TCP from NAME, not counting the first WARM seconds; JSON in OUT
 #   bins FILE NAME FROM_MS TO_MS what passed: JSON with mbit (mean), peak (highest 100 ms),
@@ -142,8 +142,14 @@ line_stop() {
 	jq -e '[.pairs[] | .up.lost + .down.lost] | add == 0' "$T/line.json" >/dev/null
 }
 
+declare -A server_pid
+
+# One that was in the middle of something refuses the next: it has no part in this.
 serve() {
+	[ -z "${server_pid[$1]:-}" ] || end_pid "${server_pid[$1]}"
+	rm -f "$T/iperf-$1.log"
 	spawn_in "$1" "$T/iperf-$1.log" iperf3 -s -B "$2" --forceflush
+	server_pid[$1]=$SPAWNED
 	wait_for 5 grep -qs listening "$T/iperf-$1.log"
 }
 

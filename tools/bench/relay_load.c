@@ -4,7 +4,8 @@
  * the whole machine was busy meanwhile is taken.
  *
  *   relay_load --from NETNS:IF --to NETNS:IF --src ADDR:PORT --dst ADDR:PORT --dst-mac MAC
- *              --sink-port PORT [--count N] [--payload BYTES] [--rate PPS] [--cpu N] [--pid PID]
+ *              --sink-port PORT [--count N] [--payload BYTES] [--rate PPS] [--together]
+ *              [--cpu N] [--pid PID]
  *
  * Sends COUNT frames of ChannelData (channel 0x4abc, valid UDP checksum) out of --from and counts
  * UDP to --sink-port in an XDP program on --to, which drops it. A second run of the same against a
@@ -14,6 +15,9 @@
  * driver's frames would, and all that follows happens on the CPU of the generator.
  * With --rate: a packet socket, in bursts of BURST, which the receiver gets as socket buffers: what
  * a relay in user space would have to allocate is then the generator's cost, not the relay's.
+ * A packet socket hands over its frames one by one; with --together a burst is one frame that is
+ * cut into its packets on the way out, and they reach the other end of the cable together, as from
+ * a driver's poll: there the kernel may put them together again (GRO).
  *
  * Prints one JSON line. "busy": CPU seconds not idle (and not stolen) on all CPUs, from the idle
  * time of /proc/stat, which is exact where the tick stops in idle. "self", "process": CPU time of
@@ -26,6 +30,7 @@
 #include <inttypes.h>
 #include <linux/if_link.h>
 #include <linux/if_packet.h>
+#include <linux/virtio_net.h>
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <sched.h>
@@ -52,6 +57,8 @@
 #define OVERHEAD    (LINK_HEAD + 20 + 8 + 4)
 #define MIN_PAYLOAD (HEAD - OVERHEAD)
 #define MAX_PAYLOAD 1400
+/* Since Linux 6.2, younger than the headers of Debian 12. */
+#define GSO_UDP_L4  5
 #define BATCH	    64 /* live frames */
 #define BURST	    32 /* of the packet socket */
 #define WARM_FRAMES 64
@@ -68,6 +75,7 @@ struct bench {
 	struct pc_addr src, dst;
 	uint8_t dst_mac[6];
 	uint64_t sink_port, count, payload, rate;
+	bool together;
 	int cpu, pid;
 	/* at work */
 	struct frame frame;
@@ -132,12 +140,15 @@ static int build_frame(struct bench *b)
 
 static int open_socket(struct bench *b, int ifindex)
 {
-	int big = 8 << 20;
+	int big = 8 << 20, one = 1;
 
 	b->socket = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 	if (b->socket < 0)
 		return -1;
 	setsockopt(b->socket, SOL_SOCKET, SO_SNDBUFFORCE, &big, sizeof(big));
+	if (b->together &&
+	    setsockopt(b->socket, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)) < 0)
+		return -1;
 	b->to_dev = (struct sockaddr_ll){
 		.sll_family = AF_PACKET,
 		.sll_protocol = htons(ETH_P_IP),
@@ -260,14 +271,60 @@ static int send_burst(struct bench *b, unsigned int n)
 	return 0;
 }
 
+/* Sum of 16-bit words, as far as the kernel wants it: it adds the rest and complements. */
+static uint16_t pseudo_sum(const uint8_t *ip, size_t udp_len)
+{
+	uint32_t sum = IPPROTO_UDP + (uint32_t)udp_len;
+
+	for (int i = 12; i < 20; i += 2)
+		sum += get16(ip + i);
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)sum;
+}
+
+/* One frame, to be cut into @n. */
+static int send_together(struct bench *b, unsigned int n)
+{
+	static uint8_t big[LINK_HEAD + 28 + BURST * (MAX_PAYLOAD + 4)];
+	size_t head = LINK_HEAD + 28, each = b->frame.len - head, len = n * each;
+	struct virtio_net_hdr vnet = {
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+		.gso_type = n > 1 ? GSO_UDP_L4 : VIRTIO_NET_HDR_GSO_NONE,
+		.hdr_len = (uint16_t)head,
+		.gso_size = n > 1 ? (uint16_t)each : 0,
+		.csum_start = LINK_HEAD + 20,
+		.csum_offset = 6,
+	};
+	struct iovec iov[] = { { &vnet, sizeof(vnet) }, { big, head + len } };
+	struct msghdr h = {
+		.msg_name = &b->to_dev,
+		.msg_namelen = sizeof(b->to_dev),
+		.msg_iov = iov,
+		.msg_iovlen = PC_ARRAY_SIZE(iov),
+	};
+	uint8_t *ip = big + LINK_HEAD;
+
+	memcpy(big, b->frame.bytes, head);
+	for (unsigned int i = 0; i < n; i++)
+		memcpy(big + head + i * each, b->frame.bytes + head, each);
+	put16(ip + 2, (uint16_t)(28 + len));
+	put16(ip + 24, (uint16_t)(8 + len));
+	put16(ip + 26, pseudo_sum(ip, 8 + len));
+	frame_check_ip(ip);
+	return sendmsg(b->socket, &h, 0) < 0 ? -errno : 0;
+}
+
 static int send_paced(struct bench *b, uint64_t count, uint64_t rate)
 {
 	uint64_t start = pc_clock_monotonic();
+	unsigned int n;
 	int err = 0;
 
 	for (uint64_t done = 0; done < count && !err; done += BURST) {
 		sleep_until(start + done * PC_NS_PER_S / rate);
-		err = send_burst(b, count - done < BURST ? (unsigned int)(count - done) : BURST);
+		n = count - done < BURST ? (unsigned int)(count - done) : BURST;
+		err = b->together ? send_together(b, n) : send_burst(b, n);
 	}
 	return err;
 }
@@ -423,6 +480,9 @@ static int parse_one(struct bench *b, int c)
 		return pc_parse_u64(optarg, 100, 10000000, &b->rate);
 	case 'c':
 		return parse_number(optarg, 0, CPU_SETSIZE - 1, &b->cpu);
+	case 'g':
+		b->together = true;
+		return 0;
 	case 'p':
 		return parse_number(optarg, 1, INT32_MAX, &b->pid);
 	default:
@@ -433,10 +493,19 @@ static int parse_one(struct bench *b, int c)
 static int parse_args(struct bench *b, int argc, char **argv)
 {
 	static const struct option opts[] = {
-		{ "from", 1, 0, 'f' },	{ "to", 1, 0, 't' },	  { "src", 1, 0, 's' },
-		{ "dst", 1, 0, 'd' },	{ "dst-mac", 1, 0, 'm' }, { "sink-port", 1, 0, 'k' },
-		{ "count", 1, 0, 'n' }, { "payload", 1, 0, 'l' }, { "rate", 1, 0, 'r' },
-		{ "cpu", 1, 0, 'c' },	{ "pid", 1, 0, 'p' },	  { 0 },
+		{ "from", 1, 0, 'f' },
+		{ "to", 1, 0, 't' },
+		{ "src", 1, 0, 's' },
+		{ "dst", 1, 0, 'd' },
+		{ "dst-mac", 1, 0, 'm' },
+		{ "sink-port", 1, 0, 'k' },
+		{ "count", 1, 0, 'n' },
+		{ "payload", 1, 0, 'l' },
+		{ "rate", 1, 0, 'r' },
+		{ "cpu", 1, 0, 'c' },
+		{ "pid", 1, 0, 'p' },
+		{ "together", 0, 0, 'g' },
+		{ 0 },
 	};
 	int c;
 
@@ -466,7 +535,7 @@ int main(int argc, char **argv)
 	if (parse_args(&b, argc, argv)) {
 		fprintf(stderr, "usage: relay_load --from NETNS:IF --to NETNS:IF --src A:P "
 				"--dst A:P --dst-mac MAC\n       --sink-port N [--count N] "
-				"[--payload N] [--rate N] [--cpu N] [--pid N]\n");
+				"[--payload N] [--rate N] [--together] [--cpu N] [--pid N]\n");
 		return 2;
 	}
 	libbpf_set_print(NULL);

@@ -2,6 +2,7 @@
 #include "daemon/io.h"
 
 #include <errno.h>
+#include <linux/udp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -70,6 +71,8 @@ static int open_socket(const struct pc_addr *local, bool service, int *ret_fd)
 		set_options6(fd, service);
 	else
 		set_options4(fd, service);
+	/* Datagrams of one sender that came together are handed over in one message. */
+	set_int(fd, IPPROTO_UDP, UDP_GRO, 1);
 	if (bind(fd, (struct sockaddr *)&sa, len) < 0)
 		return -errno;
 	*ret_fd = TAKE_FD(fd);
@@ -124,9 +127,10 @@ int pc_io_new(const struct pc_io_config *config, char *ret_error, size_t error_s
 		return -ENOMEM;
 	}
 	io_rx_init(&io->rx);
+	io->rx.apart = malloc(IO_APART);
 	io->tx.arena = malloc(IO_ARENA);
 	io->listen = calloc(config->n_listen, sizeof(*io->listen));
-	if (!io->tx.arena || !io->listen)
+	if (!io->rx.apart || !io->tx.arena || !io->listen)
 		return -ENOMEM;
 	for (size_t i = 0; i < config->n_listen; i++)
 		io->listen[i].fd = -1;
@@ -167,6 +171,7 @@ void pc_io_free(struct pc_io *io)
 	}
 	if (io->rx.buffers)
 		munmap(io->rx.buffers, (size_t)IO_BATCH * IO_STRIDE);
+	free(io->rx.apart);
 	free(io->tx.arena);
 	free(io->listen);
 	free(io);

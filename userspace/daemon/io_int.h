@@ -16,14 +16,18 @@
 
 #define IO_BATCH 64
 #define IO_QUEUE 128
-/* A busy service socket serves many ports: more of its batches before the others get a turn. */
+/*
+ * Messages before the others get their turn. A service socket serves many ports. One message may
+ * be many datagrams (UDP_GRO): of those, too, not many more than IO_DATAGRAMS.
+ */
 #define IO_SERVICE_BATCHES 8
+#define IO_DATAGRAMS	   512
 #define IO_MAX_DATAGRAM	   65535
 /* Room for one, not a multiple of a page: the starts of buffers spread over the cache. */
 #define IO_STRIDE (PC_TURN_HEADROOM + IO_MAX_DATAGRAM + PC_TURN_TAILROOM + 125)
 _Static_assert(IO_STRIDE % 64 == 0, "buffers start on cache lines");
-#define IO_CONTROL	(2 * CMSG_SPACE(sizeof(int)))
-#define IO_SEND_CONTROL (IO_CONTROL + CMSG_SPACE(sizeof(uint16_t)))
+#define IO_CONTROL	(3 * CMSG_SPACE(sizeof(int)))
+#define IO_SEND_CONTROL (2 * CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint16_t)))
 #define IO_DEFAULT_TTL	64
 #define IO_RECENT	256
 _Static_assert(IO_QUEUE < 256, "entries and runs are counted in a byte");
@@ -55,6 +59,9 @@ struct io_socket {
 
 struct io_rx {
 	uint8_t *buffers; /* IO_BATCH of IO_STRIDE, mapped */
+	/* IO_APART bytes: where segments of one message get the room that every datagram has */
+	uint8_t *apart;
+	size_t apart_used;
 	struct mmsghdr msg[IO_BATCH];
 	struct iovec iov[IO_BATCH];
 	union io_sockaddr name[IO_BATCH];
@@ -106,6 +113,9 @@ struct io_tx {
 	_Alignas(struct cmsghdr) uint8_t group_control[IO_QUEUE][IO_SEND_CONTROL];
 };
 #define IO_ARENA (2 * IO_MAX_DATAGRAM)
+/* A full queue of datagrams that fit any usual path, or any one datagram. */
+#define IO_APART (IO_QUEUE * 1600)
+_Static_assert(IO_APART >= IO_STRIDE, "a datagram of any size has room");
 
 struct pc_io {
 	struct ev_loop *loop;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <time.h>
 #include <linux/errqueue.h>
+#include <linux/udp.h>
 #include <netinet/icmp6.h>
 #include <netinet/ip_icmp.h>
 #include <string.h>
@@ -28,7 +29,8 @@ void io_rx_init(struct io_rx *rx)
 	}
 }
 
-static void parse_control(struct msghdr *h, struct pc_dgram *d)
+/* @ret_segment: length of each datagram but the last, where a message is several. */
+static void parse_control(struct msghdr *h, struct pc_dgram *d, size_t *ret_segment)
 {
 	int value;
 
@@ -45,6 +47,8 @@ static void parse_control(struct msghdr *h, struct pc_dgram *d)
 			d->ttl = value ? (uint8_t)value : 1; /* used up; 0 is nobody's TTL */
 		else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS)
 			d->tos = (uint8_t)value;
+		else if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO && value > 0)
+			*ret_segment = (size_t)value;
 	}
 }
 
@@ -62,42 +66,93 @@ static void from_sockaddr(const union io_sockaddr *sa, struct pc_addr *a)
 	}
 }
 
-/* One datagram of the batch to the machine. */
-static void deliver(struct pc_io *io, struct io_socket *s, unsigned int i, uint64_t now,
-		    uint64_t realtime_s)
-{
-	struct msghdr *h = &io->rx.msg[i].msg_hdr;
-	struct pc_dgram d = {
-		.data = io->rx.iov[i].iov_base,
-		.len = io->rx.msg[i].msg_len,
-		.ttl = IO_DEFAULT_TTL,
-		.in_place = true,
-	};
-	struct pc_turn_path path;
+/* Who sent a message, and when it was taken. */
+struct origin {
 	struct pc_addr from;
+	uint64_t now, realtime_s;
+};
 
-	parse_control(h, &d);
-	from_sockaddr(&io->rx.name[i], &from);
-	if (from.port == 0) { /* nobody can be answered there */
-		io->reasons[PC_REASON_DROP_MALFORMED]++;
-		return;
-	}
+/* One datagram to the machine. */
+static void deliver(struct pc_io *io, struct io_socket *s, const struct origin *o,
+		    struct pc_dgram d)
+{
+	struct pc_turn_path path;
+
 	if (!s->service) {
-		pc_turn_peer_input(io->turn, s->alloc, &s->local, &from, &d, now);
+		pc_turn_peer_input(io->turn, s->alloc, &s->local, &o->from, &d, o->now);
 		return;
 	}
 	path = (struct pc_turn_path){
 		.listener = s->listener,
 		.server = s->local,
-		.client = from,
+		.client = o->from,
 	};
-	pc_turn_input(io->turn, &path, &d, now, realtime_s);
+	pc_turn_input(io->turn, &path, &d, o->now, o->realtime_s);
 }
 
-/* Returns how many came, 0 for none, or -1 when handling them closed the socket. */
-static int receive_batch(struct pc_io *io, struct io_socket *s)
+/* @d, which has neighbours, to where it has room around it. */
+static void set_apart(struct pc_io *io, struct pc_dgram *d)
 {
-	uint64_t now, realtime_s;
+	struct io_rx *rx = &io->rx;
+	size_t room = PC_TURN_HEADROOM + d->len + PC_TURN_TAILROOM;
+	uint8_t *to;
+
+	if (room > IO_APART - rx->apart_used) {
+		pc_io_flush(io); /* what is queued points there */
+		rx->apart_used = 0;
+	}
+	to = rx->apart + rx->apart_used + PC_TURN_HEADROOM;
+	rx->apart_used += room;
+	memcpy(to, d->data, d->len);
+	d->data = to;
+}
+
+/* Message @i of the batch: one datagram, or several of one sender (UDP_GRO). Returns how many. */
+static unsigned int deliver_message(struct pc_io *io, struct io_socket *s, unsigned int i,
+				    struct origin *o)
+{
+	uint8_t *data = io->rx.iov[i].iov_base;
+	size_t len = io->rx.msg[i].msg_len, segment = 0;
+	struct pc_dgram d = { .ttl = IO_DEFAULT_TTL, .in_place = true };
+	unsigned int n = 0;
+
+	parse_control(&io->rx.msg[i].msg_hdr, &d, &segment);
+	if (segment == 0 || segment > len)
+		segment = len;
+	from_sockaddr(&io->rx.name[i], &o->from);
+	do {
+		d.data = data;
+		d.len = segment < len ? segment : len;
+		data += d.len;
+		len -= d.len;
+		n++;
+		if (o->from.port == 0) { /* nobody can be answered there */
+			io->reasons[PC_REASON_DROP_MALFORMED]++;
+			continue;
+		}
+		if (n > 1 || len)
+			set_apart(io, &d);
+		deliver(io, s, o, d);
+	} while (len && io->receiving);
+	return n;
+}
+
+static void reset_batch(struct io_rx *rx, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		rx->msg[i].msg_hdr.msg_namelen = sizeof(rx->name[i]);
+		rx->msg[i].msg_hdr.msg_controllen = IO_CONTROL;
+	}
+	rx->apart_used = 0;
+}
+
+/*
+ * Returns how many messages came, 0 for none, or -1 when handling them closed the socket. Adds the
+ * datagrams to @datagrams.
+ */
+static int receive_batch(struct pc_io *io, struct io_socket *s, unsigned int *datagrams)
+{
+	struct origin o;
 	int n;
 
 	do {
@@ -105,16 +160,13 @@ static int receive_batch(struct pc_io *io, struct io_socket *s)
 	} while (n < 0 && errno == EINTR);
 	if (n <= 0)
 		return 0;
-	now = pc_clock_monotonic();
-	realtime_s = pc_clock_realtime() / PC_NS_PER_S;
+	o.now = pc_clock_monotonic();
+	o.realtime_s = pc_clock_realtime() / PC_NS_PER_S;
 	io->receiving = s;
 	for (int i = 0; i < n && io->receiving; i++)
-		deliver(io, s, (unsigned int)i, now, realtime_s);
+		*datagrams += deliver_message(io, s, (unsigned int)i, &o);
 	pc_io_flush(io);
-	for (int i = 0; i < n; i++) {
-		io->rx.msg[i].msg_hdr.msg_namelen = sizeof(io->rx.name[i]);
-		io->rx.msg[i].msg_hdr.msg_controllen = IO_CONTROL;
-	}
+	reset_batch(&io->rx, (unsigned int)n);
 	if (!io->receiving)
 		return -1;
 	io->receiving = NULL;
@@ -192,14 +244,14 @@ static void receive_errors(struct io_socket *s)
 void io_readable(struct ev_loop *loop, struct ev_io *w, int events)
 {
 	struct io_socket *s = pc_container_of(w, struct io_socket, watcher);
-	unsigned int batches = s->service ? IO_SERVICE_BATCHES : 1;
+	unsigned int batches = s->service ? IO_SERVICE_BATCHES : 1, datagrams = 0;
 	int n;
 
 	(void)loop;
 	(void)events;
 	do {
-		n = receive_batch(s->io, s);
-	} while (n == IO_BATCH && --batches);
+		n = receive_batch(s->io, s, &datagrams);
+	} while (n == IO_BATCH && --batches && datagrams < IO_DATAGRAMS);
 	if (n < 0 || s->service)
 		return;
 	/* An error wakes the loop again and again until it is taken out of its queue. */

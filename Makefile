@@ -38,7 +38,7 @@ LIBS_base :=
 LIBS_relay := -lsodium -lcrypto
 LIBS_store := -lsqlite3
 LIBS_account := -lsodium
-LIBS_ctl := -ljansson
+LIBS_ctl := -ljansson -lm
 LIBS_dp := -lbpf -lelf -lz
 LIBS_daemon := -lev -linih -lnl-route-3 -lnl-3 -lcap-ng -ljansson -lsodium -lcrypto
 ALL_LIBS := $(LIBS_daemon) $(LIBS_dp) $(LIBS_store) $(LIBS_relay) -lpthread -lm
@@ -125,7 +125,8 @@ $(B)/obj/%.o: %.c
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(foreach d,$(LIB_DIRS),$(eval $(call lib,$(d)): $(call obj_of,$(d))))
-$(LIB_DP_FAKE): $(patsubst %.c,$(B)/obj/%.o,$(wildcard userspace/dp/*_fake.c) userspace/dp/dp_info.c userspace/dp/dp_encode.c)
+$(LIB_DP_FAKE): $(patsubst %.c,$(B)/obj/%.o,$(wildcard userspace/dp/*_fake.c) userspace/dp/dp_info.c userspace/dp/dp_encode.c \
+	userspace/dp/dp_rate.c)
 
 $(B)/lib/%.a:
 	@mkdir -p $(@D)

@@ -13,6 +13,8 @@
 
 #include "abi/rate.h"
 
+#include "abi/rate.h"
+
 #pragma GCC diagnostic push
 #pragma GCC diagnostic error "-Wpadded"
 
@@ -33,6 +35,13 @@
 #define PC_MAP_REASON  "pc3_reason"
 #define PC_MAP_NEXTHOP "pc3_nexthop"
 #define PC_MAP_TXPORT  "pc3_txport"
+/* Limits of tenants: see abi/rate.h. */
+#define PC_MAP_RATE    "pc3_rate"
+#define PC_MAP_CLOCK   "pc3_clock"
+#define PC_MAP_LEASE   "pc3_lease"
+#define PC_MAP_ROOT    "pc3_root"
+#define PC_MAP_QUOTA   "pc3_quota"
+#define PC_MAP_CREDIT  "pc3_credit"
 #define PC_PROG_RELAY  "pc3_relay"
 /* Pinned link of one interface: PC_LINK_PREFIX "IFINDEX". */
 #define PC_LINK_PREFIX	     "pc3_link_"
@@ -59,7 +68,7 @@ struct pc_meta {
 	__u32 magic;
 	__u32 abi_version;
 	__u32 max_sessions;
-	__u32 flow_entries;
+	__u32 max_tenants;
 	__u64 created_ns; /* CLOCK_REALTIME: tells one generation of counters from the next */
 	char build[40];	  /* version of the program that is loaded */
 };

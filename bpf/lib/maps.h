@@ -12,6 +12,8 @@
 #include "abi/relay.h"
 
 #define PC_DEFAULT_SESSIONS  65536
+#define PC_DEFAULT_TENANTS   16384
+#define PC_RATES_PER_TENANT  2
 #define PC_FLOWS_PER_SESSION 4
 #define PC_LIMIT_ENTRIES     65536
 
@@ -111,5 +113,56 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } pc3_txport SEC(".maps");
+
+/* By pc_rate_index(). */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PC_RATES_PER_TENANT *(PC_DEFAULT_TENANTS + 1));
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct pc_rate);
+} pc3_rate SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PC_RATES_PER_TENANT *(PC_DEFAULT_TENANTS + 1));
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct pc_rate_clock);
+} pc3_clock SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PC_RATES_PER_TENANT *(PC_DEFAULT_TENANTS + 1));
+	__type(key, __u32);
+	__type(value, struct pc_rate_lease);
+} pc3_lease SEC(".maps");
+
+/* One uplink. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct pc_rate_root);
+} pc3_root SEC(".maps");
+
+/* Quotas, by tenant. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PC_DEFAULT_TENANTS + 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct pc_credit);
+} pc3_quota SEC(".maps");
+
+/* By slot. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PC_DEFAULT_SESSIONS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct pc_credit);
+} pc3_credit SEC(".maps");
 
 #endif

@@ -147,6 +147,7 @@ static inline struct pc_dp_config env_config(void)
 		.bpffs = ENV_BPFFS,
 		.state_dir = ENV_STATE,
 		.max_sessions = ENV_SESSIONS,
+		.max_tenants = 16,
 		.service_ports = { ENV_PORT },
 		.relay_low = 50000,
 		.relay_high = 50999,

@@ -97,6 +97,7 @@ int main(int argc, char **argv)
 {
 	struct pc_dp_config config = {
 		.max_sessions = 64,
+		.max_tenants = 16,
 		.service_ports = { 3478 },
 		.relay_low = 49152,
 		.relay_high = 65535,

@@ -101,6 +101,7 @@ static int open_all(const char *bpffs, const char *state_dir, struct pc_dp **ret
 		.bpffs = bpffs,
 		.state_dir = state_dir,
 		.max_sessions = 64,
+		.max_tenants = 16,
 		.service_ports = { 3478 },
 		.relay_low = 49152,
 		.relay_high = 65535,

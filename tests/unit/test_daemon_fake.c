@@ -377,7 +377,8 @@ static void test_identity_refused(void **state)
 	end(false);
 	assert_int_equal(chmod(in_dir("state/identity.key"), 0644), 0);
 	assert_int_equal(start(), PC_ERR_REFUSED);
-	assert_logged("identity.key: others may read it; chmod 600 it\n");
+	assert_logged("identity.key: others may read it, or it is somebody else's; "
+		      "chmod 600 it\n");
 	end_failed();
 	write_file(in_dir("state/identity.key"), "nonsense\n");
 	assert_int_equal(chmod(in_dir("state/identity.key"), 0600), 0);

@@ -16,6 +16,7 @@ static const struct pc_dp_config config = {
 	.bpffs = "/fake",
 	.state_dir = "/fake",
 	.max_sessions = 8,
+	.max_tenants = 16,
 	.kernel = true,
 };
 

@@ -52,6 +52,7 @@ static int try_open(uint32_t sessions, struct pc_dp **ret_dp)
 		.bpffs = "/nonexistent/bpf/pcd",
 		.state_dir = state,
 		.max_sessions = sessions,
+		.max_tenants = 16,
 	};
 
 	return pc_dp_open(&config, ret_dp);

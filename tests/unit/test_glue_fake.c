@@ -97,6 +97,7 @@ static int setup(void **state)
 		.bpffs = "/fake",
 		.state_dir = "/fake",
 		.max_sessions = 8,
+		.max_tenants = 16,
 		.kernel = true,
 	};
 

@@ -57,6 +57,8 @@ static bool fits(const struct pc_daemon *d, struct pc_dp *old)
 	pc_dp_get_status(old, &status);
 	if (status.kernel && (d->config.xdp == PC_DP_OFF || status.layout != PC_ABI_VERSION))
 		return false;
+	if (status.kernel && pc_dp_max_tenants(old) != d->config.max_tenants)
+		return false;
 	return (!status.kernel && status.user_counters_new) ||
 	       pc_dp_max_sessions(old) == d->config.max_sessions;
 }
@@ -203,6 +205,7 @@ int pc_plane_open(struct pc_daemon *d)
 		.bpffs = c->bpffs,
 		.state_dir = c->state_dir,
 		.max_sessions = c->max_sessions,
+		.max_tenants = c->max_tenants,
 		.relay_low = c->port_low,
 		.relay_high = c->port_high,
 		.kernel = c->xdp != PC_DP_OFF,

@@ -27,6 +27,7 @@ struct pc_dp_config {
 			    * missing */
 	const char *state_dir; /* counters of the user-space path: STATE_DIR/count.v1 */
 	uint32_t max_sessions;
+	uint32_t max_tenants;
 	uint16_t service_ports[PC_MAX_SERVICE_PORTS]; /* 0 ends the list */
 	/* Where they are served, so that nobody is answered in another's name; none: everywhere. */
 	struct pc_ip service_addrs[PC_MAX_SERVICE_ADDRS];
@@ -186,6 +187,35 @@ struct pc_dp_nexthop {
 	uint16_t vlan[2];
 };
 int pc_dp_nexthop_set(struct pc_dp *dp, uint32_t index, const struct pc_dp_nexthop *nh);
+
+/* --- limits of tenants: abi/rate.h, lib/rate.h --- */
+
+/*
+ * Shared with the program, so that both paths draw on the same clocks; memory of the process alone
+ * without a kernel half. Numbers are those of struct pc_dp_flow.
+ */
+struct pc_dp_rates {
+	uint32_t max_tenants;
+	/* By pc_rate_index(), 2 * (max_tenants + 1) of them; those of tenant 0 are not used. */
+	struct pc_rate *rate;	     /* written with pc_rate_store() */
+	struct pc_rate_clock *clock; /* all zeroes: a new tenant */
+	struct pc_rate_lease *lease; /* the user-space path's own */
+	struct pc_rate_root *root;   /* one uplink */
+	struct pc_credit *quota;     /* by tenant */
+	struct pc_credit *credit;    /* by slot; unlimited at first */
+};
+/* Valid until the data plane is closed. NULL in a read-only view. */
+const struct pc_dp_rates *pc_dp_rates(const struct pc_dp *dp);
+
+/* What passed and what did not, both paths together, since the kernel's maps were made. */
+struct pc_dp_rate_count {
+	uint64_t bytes, dropped_bytes;
+	uint32_t drops_rate, drops_root, drops_quota, marks; /* packets, modulo 2^32 */
+};
+/* By pc_rate_index(), [first, first + n). PC_ERR_RANGE or -errno. */
+int pc_dp_rate_counts(struct pc_dp *dp, uint32_t first, uint32_t n,
+		      struct pc_dp_rate_count *ret_counts);
+uint32_t pc_dp_max_tenants(const struct pc_dp *dp);
 
 /* --- counters --- */
 

@@ -10,7 +10,11 @@
 /* Memory for values read at a time. */
 #define PC_COUNT_CHUNK_BYTES (256 << 10)
 
-/* @n values of @words 64-bit counters for each CPU, added up into @sums. */
+/* @n values of @words 64-bit words for each CPU, added up into @sums. */
+typedef void (*add_fn)(const struct pc_dp *dp, const uint64_t *values, uint32_t n, size_t words,
+		       uint64_t *sums);
+
+/* The same where each word is a counter. */
 static void add_cpus(const struct pc_dp *dp, const uint64_t *values, uint32_t n, size_t words,
 		     uint64_t *sums)
 {
@@ -23,23 +27,43 @@ static void add_cpus(const struct pc_dp *dp, const uint64_t *values, uint32_t n,
 	}
 }
 
+/* What leases counted; the rest of them means nothing in a sum. */
+static void add_leases(const struct pc_dp *dp, const uint64_t *values, uint32_t n, size_t words,
+		       uint64_t *sums)
+{
+	const struct pc_rate_lease *lease = (const struct pc_rate_lease *)values;
+	struct pc_rate_lease *sum = (struct pc_rate_lease *)sums;
+
+	for (uint32_t i = 0; i < n; i++, sum++) {
+		memset(sum, 0, sizeof(*sum));
+		for (unsigned int cpu = 0; cpu < dp->n_cpus; cpu++, lease++) {
+			sum->bytes += lease->bytes;
+			sum->dropped_bytes += lease->dropped_bytes;
+			sum->drops_rate += lease->drops_rate;
+			sum->drops_root += lease->drops_root;
+			sum->drops_quota += lease->drops_quota;
+			sum->marks += lease->marks;
+		}
+	}
+}
+
 /* Linux before 5.13 has no batches for such maps. */
 static int read_single(const struct pc_dp *dp, int fd, uint32_t first, uint32_t n, size_t words,
-		       uint64_t *values, uint64_t *sums)
+		       add_fn add, uint64_t *values, uint64_t *sums)
 {
 	for (uint32_t i = 0; i < n; i++, sums += words) {
 		uint32_t key = first + i;
 
 		if (bpf_map_lookup_elem(fd, &key, values))
 			return -errno;
-		add_cpus(dp, values, 1, words, sums);
+		add(dp, values, 1, words, sums);
 	}
 	return 0;
 }
 
 /* Keys [first, first + n) of a per-CPU array. */
 static int read_cpus(const struct pc_dp *dp, int fd, uint32_t first, uint32_t n, size_t words,
-		     uint64_t *sums)
+		     add_fn add, uint64_t *sums)
 {
 	size_t value_size = words * sizeof(uint64_t) * dp->n_cpus;
 	uint32_t chunk = (uint32_t)(PC_COUNT_CHUNK_BYTES / value_size);
@@ -61,12 +85,12 @@ static int read_cpus(const struct pc_dp *dp, int fd, uint32_t first, uint32_t n,
 					 NULL) &&
 		    (errno != ENOENT || !got)) {
 			if (errno == ENOTSUP || errno == EINVAL)
-				return read_single(dp, fd, first, n, words, values, sums);
+				return read_single(dp, fd, first, n, words, add, values, sums);
 			return -errno;
 		}
 		if (!got || got > n || keys[0] != first)
 			return -EIO;
-		add_cpus(dp, values, got, words, sums);
+		add(dp, values, got, words, sums);
 		sums += got * words;
 		first += got;
 		n -= got;
@@ -85,7 +109,7 @@ int pc_dp_count_kernel(struct pc_dp *dp, uint32_t first, uint32_t n, struct pc_c
 		return 0;
 	}
 	return read_cpus(dp, dp->map_fd[PC_DP_COUNT], first, n,
-			 sizeof(*ret_counts) / sizeof(uint64_t), (uint64_t *)ret_counts);
+			 sizeof(*ret_counts) / sizeof(uint64_t), add_cpus, (uint64_t *)ret_counts);
 }
 
 int pc_dp_reasons_kernel(struct pc_dp *dp, uint64_t ret_counts[static PC_REASON_COUNT])
@@ -94,7 +118,37 @@ int pc_dp_reasons_kernel(struct pc_dp *dp, uint64_t ret_counts[static PC_REASON_
 		memset(ret_counts, 0, PC_REASON_COUNT * sizeof(*ret_counts));
 		return 0;
 	}
-	return read_cpus(dp, dp->map_fd[PC_DP_REASON], 0, PC_REASON_COUNT, 1, ret_counts);
+	return read_cpus(dp, dp->map_fd[PC_DP_REASON], 0, PC_REASON_COUNT, 1, add_cpus, ret_counts);
+}
+
+/* How many leases are summed at a time. */
+#define PC_LEASES 128
+
+int pc_dp_rate_counts(struct pc_dp *dp, uint32_t first, uint32_t n,
+		      struct pc_dp_rate_count *ret_counts)
+{
+	uint32_t size = 2 * (dp->max_tenants + 1);
+	struct pc_rate_lease sums[PC_LEASES];
+
+	if (first > size || n > size - first || !dp->rates.rate)
+		return PC_ERR_RANGE;
+	while (n) {
+		uint32_t some = n < PC_LEASES ? n : PC_LEASES;
+		int err = 0;
+
+		memset(sums, 0, sizeof(sums));
+		if (dp->status.kernel)
+			err = read_cpus(dp, dp->map_fd[PC_DP_LEASE], first, some,
+					sizeof(*sums) / sizeof(uint64_t), add_leases,
+					(uint64_t *)sums);
+		if (err)
+			return err;
+		pc_dp_rate_add(&dp->rates.lease[first], sums, some, ret_counts);
+		first += some;
+		n -= some;
+		ret_counts += some;
+	}
+	return 0;
 }
 
 struct pc_count *pc_dp_count_user(struct pc_dp *dp)
@@ -105,6 +159,11 @@ struct pc_count *pc_dp_count_user(struct pc_dp *dp)
 uint64_t *pc_dp_reasons_user(struct pc_dp *dp)
 {
 	return dp->user.reasons;
+}
+
+uint32_t pc_dp_max_tenants(const struct pc_dp *dp)
+{
+	return dp->max_tenants;
 }
 
 uint32_t pc_dp_max_sessions(const struct pc_dp *dp)

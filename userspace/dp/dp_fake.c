@@ -74,7 +74,6 @@ static int make_kernel(uint32_t max_sessions)
 		.magic = PC_ABI_MAGIC,
 		.abi_version = PC_ABI_VERSION,
 		.max_sessions = max_sessions,
-		.flow_entries = pc_dp_map_entries(PC_DP_FLOW4, max_sessions),
 		.created_ns = pc_clock_realtime(),
 	};
 	world.pinned = true;
@@ -119,6 +118,10 @@ int pc_dp_open(const struct pc_dp_config *config, struct pc_dp **ret_dp)
 		return err;
 	if (config->kernel)
 		open_kernel(dp);
+	dp->max_tenants = config->max_tenants;
+	err = pc_dp_rates_map(dp, false);
+	if (err)
+		return err;
 	*ret_dp = TAKE_PTR(dp);
 	return 0;
 }
@@ -153,6 +156,8 @@ void pc_dp_close(struct pc_dp *dp)
 {
 	if (dp && !dp->readonly)
 		drop_trials();
+	if (dp)
+		pc_dp_rates_unmap(dp);
 	free(dp);
 }
 
@@ -295,6 +300,23 @@ struct pc_count *pc_dp_count_user(struct pc_dp *dp)
 uint64_t *pc_dp_reasons_user(struct pc_dp *dp)
 {
 	return dp->user.reasons;
+}
+
+int pc_dp_rate_counts(struct pc_dp *dp, uint32_t first, uint32_t n,
+		      struct pc_dp_rate_count *ret_counts)
+{
+	static const struct pc_rate_lease none;
+
+	if (first > 2 * (dp->max_tenants + 1) || n > 2 * (dp->max_tenants + 1) - first)
+		return PC_ERR_RANGE;
+	for (uint32_t i = 0; i < n; i++)
+		pc_dp_rate_add(&dp->rates.lease[first + i], &none, 1, &ret_counts[i]);
+	return 0;
+}
+
+uint32_t pc_dp_max_tenants(const struct pc_dp *dp)
+{
+	return dp->max_tenants;
 }
 
 uint32_t pc_dp_max_sessions(const struct pc_dp *dp)

@@ -11,9 +11,13 @@
 #define PC_ETHERTYPE_IPV6 0x86dd
 #define PC_MAC_LEN	  6
 
-#define PC_TABLE(map_name, key, value, n, demand)               \
-	{                                                       \
-		map_name, sizeof(key), sizeof(value), n, demand \
+#define PC_TABLE(map_name, key, value, n, demand)                  \
+	{                                                          \
+		map_name, sizeof(key), sizeof(value), n, 0, demand \
+	}
+#define PC_TENANTS(map_name, value, n)                                 \
+	{                                                              \
+		map_name, sizeof(uint32_t), sizeof(value), 0, n, false \
 	}
 
 /*
@@ -34,6 +38,12 @@ const struct pc_dp_map_info pc_dp_maps[PC_DP_MAPS] = {
 	[PC_DP_REASON] = PC_TABLE(PC_MAP_REASON, uint32_t, uint64_t, 0, false),
 	[PC_DP_NEXTHOP] = PC_TABLE(PC_MAP_NEXTHOP, uint32_t, struct pc_nexthop_slot, 0, false),
 	[PC_DP_TXPORT] = PC_TABLE(PC_MAP_TXPORT, uint32_t, uint32_t, 0, false),
+	[PC_DP_RATE] = PC_TENANTS(PC_MAP_RATE, struct pc_rate, 2),
+	[PC_DP_CLOCK] = PC_TENANTS(PC_MAP_CLOCK, struct pc_rate_clock, 2),
+	[PC_DP_LEASE] = PC_TENANTS(PC_MAP_LEASE, struct pc_rate_lease, 2),
+	[PC_DP_ROOT] = PC_TABLE(PC_MAP_ROOT, uint32_t, struct pc_rate_root, 0, false),
+	[PC_DP_QUOTA] = PC_TENANTS(PC_MAP_QUOTA, struct pc_credit, 1),
+	[PC_DP_CREDIT] = PC_TABLE(PC_MAP_CREDIT, uint32_t, struct pc_credit, 1, false),
 };
 
 static const char *const mode_names[] = {

@@ -9,6 +9,7 @@
  *   dp_diag.c     failures in one line                 dp_count.c    counters of the kernel
  *   dp_user.c     counters of user space, a file       dp_info.c     what needs no kernel
  *   dp_maps.c     pinned maps                          dp_encode.c   map entries, no kernel either
+ *   dp_rate.c     limits of tenants
  */
 #ifndef PC_DP_DP_INT_H
 #define PC_DP_DP_INT_H
@@ -33,6 +34,12 @@ enum pc_dp_map {
 	PC_DP_REASON,
 	PC_DP_NEXTHOP,
 	PC_DP_TXPORT,
+	PC_DP_RATE,
+	PC_DP_CLOCK,
+	PC_DP_LEASE,
+	PC_DP_ROOT,
+	PC_DP_QUOTA,
+	PC_DP_CREDIT,
 	PC_DP_MAPS
 };
 /* Those whose entries are written one by one, and counted. */
@@ -43,6 +50,7 @@ struct pc_dp_map_info {
 	const char *name;
 	uint32_t key_size, value_size;
 	uint32_t per_session; /* entries for each session; 0: the object says how many */
+	uint32_t per_tenant;  /* the same for each tenant, and for number 0, who is nobody */
 	bool on_demand;	      /* memory is taken by entry, not at once */
 };
 extern const struct pc_dp_map_info pc_dp_maps[PC_DP_MAPS];
@@ -74,6 +82,7 @@ struct pc_dp {
 	__be32 service_addrs[PC_MAX_SERVICE_ADDRS][4]; /* as the program has them */
 	uint16_t relay_low, relay_high;
 	uint32_t max_sessions;
+	uint32_t max_tenants;
 	uint32_t table_sessions;   /* that the kernel's maps were made for */
 	uint32_t used[PC_DP_MAPS]; /* entries of the tables */
 	unsigned int n_cpus;
@@ -82,6 +91,7 @@ struct pc_dp {
 	int prog_fd;
 	/* Shared with the program. The first stays mapped when only the heartbeat can be kept. */
 	struct pc_ctl *ctl;
+	struct pc_dp_rates rates;
 	uint8_t *nexthops; /* PC_MAX_NEXTHOPS slots of PC_DP_NEXTHOP_STRIDE bytes */
 	size_t ctl_size, nexthops_size;
 
@@ -97,7 +107,7 @@ struct pc_dp {
 
 /* --- dp_info.c --- */
 
-/* Entries of a map that depends on max_sessions; 0: the object says. */
+/* Entries of a map that depends on max_sessions; 0: the object says, or max_tenants. */
 uint32_t pc_dp_map_entries(enum pc_dp_map which, uint32_t max_sessions);
 /* The link header, MTU and interface; txport is left 0. 0 or PC_ERR_RANGE (more than two tags). */
 int pc_dp_nexthop_encode(const struct pc_dp_nexthop *nh, struct pc_nexthop *ret_nexthop);
@@ -202,6 +212,15 @@ int pc_dp_nexthops_map(struct pc_dp *dp);
 void pc_dp_nexthops_unmap(struct pc_dp *dp);
 /* After a link came or went: which next hops can be redirected to. */
 void pc_dp_nexthops_refresh(struct pc_dp *dp);
+
+/* --- dp_rate.c --- */
+
+/* Maps what the program shares, or takes memory of its own without a kernel half. 0 or -errno. */
+int pc_dp_rates_map(struct pc_dp *dp, bool kernel);
+void pc_dp_rates_unmap(struct pc_dp *dp);
+/* What the leases of user space and of the kernel counted together. */
+void pc_dp_rate_add(const struct pc_rate_lease *user, const struct pc_rate_lease *kernel,
+		    uint32_t n, struct pc_dp_rate_count *ret_counts);
 
 /* --- dp_flow.c --- */
 

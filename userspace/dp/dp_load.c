@@ -164,7 +164,8 @@ static int set_sizes(const struct pc_dp *dp, struct bpf_object *object)
 	for (enum pc_dp_map i = 0; i < PC_DP_MAPS; i++) {
 		const struct pc_dp_map_info *info = &pc_dp_maps[i];
 		struct bpf_map *map = bpf_object__find_map_by_name(object, info->name);
-		uint32_t n = pc_dp_map_entries(i, dp->max_sessions);
+		uint32_t n = info->per_tenant ? info->per_tenant * (dp->max_tenants + 1)
+					      : pc_dp_map_entries(i, dp->max_sessions);
 
 		if (!map)
 			return PC_ERR_NOT_FOUND;

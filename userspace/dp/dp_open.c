@@ -66,6 +66,7 @@ static void drop_kernel(struct pc_dp *dp)
 {
 	pc_dp_links_close(dp);
 	pc_dp_nexthops_unmap(dp);
+	pc_dp_rates_unmap(dp);
 	for (int i = 0; i < PC_DP_MAPS; i++) {
 		if (dp->map_fd[i] >= 0)
 			close(TAKE_FD(dp->map_fd[i]));
@@ -101,6 +102,11 @@ static int check_meta(struct pc_dp *dp, const struct pc_meta *meta)
 				  "%s holds maps for max-sessions = %u, not %u: keep that, or run "
 				  "'pcctl shutdown' or 'pcctl datapath off' first",
 				  dp->bpffs, meta->max_sessions, dp->max_sessions);
+	if (meta->max_tenants != dp->max_tenants)
+		return pc_dp_fail(dp, PC_ERR_VERSION,
+				  "%s holds maps for max-tenants = %u, not %u: keep that, or run "
+				  "'pcctl shutdown' or 'pcctl datapath off' first",
+				  dp->bpffs, meta->max_tenants, dp->max_tenants);
 	return 0;
 }
 
@@ -144,7 +150,7 @@ static int make_fresh(struct pc_dp *dp, const struct pc_dp_config *config, const
 		.magic = PC_ABI_MAGIC,
 		.abi_version = PC_ABI_VERSION,
 		.max_sessions = dp->max_sessions,
-		.flow_entries = pc_dp_map_entries(PC_DP_FLOW4, dp->max_sessions),
+		.max_tenants = dp->max_tenants,
 		.created_ns = pc_clock_realtime(),
 	};
 	int err;
@@ -222,6 +228,8 @@ static int map_shared(struct pc_dp *dp)
 		if (!err)
 			err = pc_dp_nexthops_map(dp);
 		if (!err)
+			err = pc_dp_rates_map(dp, true);
+		if (!err)
 			err = pc_dp_tables_count(dp);
 	}
 	return err && !dp->status.kernel_error
@@ -273,7 +281,7 @@ int pc_dp_open(const struct pc_dp_config *config, struct pc_dp **ret_dp)
 	_cleanup_dp_ struct pc_dp *dp = NULL;
 	int err;
 
-	if (!config->max_sessions || !config->bpffs || !config->state_dir ||
+	if (!config->max_sessions || !config->max_tenants || !config->bpffs || !config->state_dir ||
 	    strlen(config->bpffs) >= sizeof(dp->bpffs))
 		return PC_ERR_RANGE;
 	err = dp_new(&dp);
@@ -286,6 +294,7 @@ int pc_dp_open(const struct pc_dp_config *config, struct pc_dp **ret_dp)
 	dp->relay_low = config->relay_low;
 	dp->relay_high = config->relay_high;
 	dp->max_sessions = config->max_sessions;
+	dp->max_tenants = config->max_tenants;
 	err = pc_dp_user_open(config->state_dir, config->max_sessions, &dp->user);
 	if (err)
 		return err;
@@ -299,6 +308,9 @@ int pc_dp_open(const struct pc_dp_config *config, struct pc_dp **ret_dp)
 			dp->status.kernel = true;
 		}
 	}
+	err = dp->status.kernel ? 0 : pc_dp_rates_map(dp, false);
+	if (err)
+		return err;
 	*ret_dp = TAKE_PTR(dp);
 	return 0;
 }
@@ -353,6 +365,7 @@ static int open_kernel_readonly(struct pc_dp *dp)
 	if (err)
 		return pc_dp_fail_step(dp, err, "open the pinned maps", "");
 	dp->max_sessions = dp->table_sessions = meta.max_sessions;
+	dp->max_tenants = meta.max_tenants;
 	err = check_meta(dp, &meta);
 	if (!err)
 		err = pc_dp_maps_get(dp);

@@ -4,7 +4,8 @@
  *
  *   turnload --server ADDR:PORT --user U --password P --peer ADDR:PORT
  *            [--count N] [--size BYTES] [--rate PPS] [--cpus A[,B]] [--echo] [--send]
- *            [--idle-ms MS] [--hold] [--after] [--serve] [--channels N] [--release] [--six]
+ *            [--idle-ms MS] [--hold] [--after] [--serve] [--channels N] [--release] [--six] [--from
+ * ADDR:PORT]
  *
  * Allocates, installs a permission, binds a channel, sends COUNT numbered datagrams as ChannelData
  * (--send: as Send indications), from one thread per CPU of --cpus, all on one socket. --echo also
@@ -12,10 +13,10 @@
  * second permission, to show that the allocation is alive. --hold: after "bound" waits for a line
  * on stdin before sending, and again before --after. --peer -: prints "relayed ADDR:PORT" on stderr
  * and reads the peer from stdin. --serve: sends nothing, returns all data it receives
- * until SIGTERM. --six: asks for an IPv6 relayed address (as an IPv6 peer does). --channels: binds
- * N channels in all, to ports from the peer's up, until one is refused; says how many. --release:
- * ends the allocation when done. Prints one JSON line; progress words on stderr: "bound", "sent".
- * Exit 0 when every transaction succeeded.
+ * until SIGTERM. --six: asks for an IPv6 relayed address (as an IPv6 peer does). --from: its own
+ * address. --channels: binds N channels in all, to ports from the peer's up, until one is refused;
+ * says how many. --release: ends the allocation when done. Prints one JSON line; progress words on
+ * stderr: "bound", "sent". Exit 0 when every transaction succeeded.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -48,7 +49,7 @@
 
 struct load {
 	int fd;
-	struct pc_addr server, peer, relayed;
+	struct pc_addr server, peer, relayed, from;
 	const char *user, *password;
 	uint64_t count, size, rate, idle_ms, channels;
 	int cpus[MAX_THREADS];
@@ -529,6 +530,13 @@ static int open_socket(struct load *l)
 	/* Smaller than the queue of the interface: a full queue makes us wait, and drops nothing.
 	 */
 	setsockopt(l->fd, SOL_SOCKET, SO_SNDBUFFORCE, &queue, sizeof(queue));
+	if (l->from.ip.family) {
+		struct sockaddr_storage from;
+		socklen_t from_len = pc_addr_to_sockaddr(&l->from, &from);
+
+		if (bind(l->fd, (struct sockaddr *)&from, from_len) < 0)
+			return -errno;
+	}
 	return connect(l->fd, (struct sockaddr *)&ss, len) < 0 ? -errno : 0;
 }
 
@@ -572,12 +580,25 @@ static bool *flag_of(struct load *l, int c)
 static int parse_args(struct load *l, int argc, char **argv)
 {
 	static const struct option opts[] = {
-		{ "server", 1, 0, 's' },  { "user", 1, 0, 'u' },    { "password", 1, 0, 'w' },
-		{ "peer", 1, 0, 'p' },	  { "count", 1, 0, 'n' },   { "size", 1, 0, 'l' },
-		{ "rate", 1, 0, 'r' },	  { "cpus", 1, 0, 'c' },    { "echo", 0, 0, 'e' },
-		{ "send", 0, 0, 'S' },	  { "idle-ms", 1, 0, 'i' }, { "hold", 0, 0, 'H' },
-		{ "after", 0, 0, 'a' },	  { "serve", 0, 0, 'v' },   { "channels", 1, 0, 'C' },
-		{ "release", 0, 0, 'R' }, { "six", 0, 0, '6' },	    { 0 },
+		{ "server", 1, 0, 's' },
+		{ "user", 1, 0, 'u' },
+		{ "password", 1, 0, 'w' },
+		{ "peer", 1, 0, 'p' },
+		{ "count", 1, 0, 'n' },
+		{ "size", 1, 0, 'l' },
+		{ "rate", 1, 0, 'r' },
+		{ "cpus", 1, 0, 'c' },
+		{ "echo", 0, 0, 'e' },
+		{ "send", 0, 0, 'S' },
+		{ "idle-ms", 1, 0, 'i' },
+		{ "hold", 0, 0, 'H' },
+		{ "after", 0, 0, 'a' },
+		{ "serve", 0, 0, 'v' },
+		{ "channels", 1, 0, 'C' },
+		{ "release", 0, 0, 'R' },
+		{ "six", 0, 0, '6' },
+		{ "from", 1, 0, 'f' },
+		{ 0 },
 	};
 	int c, bad = 0;
 
@@ -595,6 +616,9 @@ static int parse_args(struct load *l, int argc, char **argv)
 		case 'p':
 			l->ask_peer = !strcmp(optarg, "-");
 			bad |= !l->ask_peer && pc_addr_parse(optarg, &l->peer);
+			break;
+		case 'f':
+			bad |= pc_addr_parse(optarg, &l->from);
 			break;
 		case 'u':
 			l->user = optarg;

@@ -3,9 +3,11 @@
  * Packets at driver speed, and a place to count them.
  *
  *   xdpgen send OBJECT IFNAME COUNT LENGTH HEADHEX [random|random24] [seq OFFSET START]
+ *               [noise OFFSET]
  *       sends COUNT frames of LENGTH bytes out of IFNAME; the first bytes are HEADHEX (whole link,
  *       IP and UDP header), the rest zero. Prints {"sent","seconds","pps"}. Random: source
- *       addresses and ports; of addresses in the same /24.
+ *       addresses and ports; of addresses in the same /24. Noise: random bytes from OFFSET, a
+ *       multiple of four, to byte 96.
  *   xdpgen sink OBJECT IFNAME PORT
  *       counts and drops UDP to PORT (0: all UDP over IPv4) arriving at IFNAME until SIGTERM; each
  *       SIGUSR1 and the end print {"packets","bytes"}. "ready" on stderr when attached.
@@ -85,7 +87,7 @@ static int run_frames(int prog, uint8_t *frame, uint32_t len, uint64_t count)
 static int send_frames(struct bpf_object *obj, char **argv, int argc)
 {
 	uint8_t head[HEAD] = { 0 }, frame[2048] = { 0 };
-	uint32_t ifindex = if_nametoindex(argv[3]), head_len, random = 0, seq_off = 0;
+	uint32_t ifindex = if_nametoindex(argv[3]), head_len, random = 0, seq_off = 0, noise = 0;
 	uint64_t count, len, start = 0, value, t;
 	double seconds;
 	int r;
@@ -106,6 +108,11 @@ static int send_frames(struct bpf_object *obj, char **argv, int argc)
 				return -EINVAL;
 			seq_off = (uint32_t)value;
 			i += 2;
+		} else if (!strcmp(argv[i], "noise") && i + 1 < argc) {
+			if (pc_parse_u64(argv[i + 1], 4, HEAD - 4, &value) < 0 || value % 4)
+				return -EINVAL;
+			noise = (uint32_t)value;
+			i++;
 		} else {
 			return -EINVAL;
 		}
@@ -114,6 +121,7 @@ static int send_frames(struct bpf_object *obj, char **argv, int argc)
 	    set_const(obj, "pc_gen_head_len", &head_len, 4) ||
 	    set_const(obj, "pc_gen_ifindex", &ifindex, 4) ||
 	    set_const(obj, "pc_gen_random", &random, 4) ||
+	    set_const(obj, "pc_gen_noise_off", &noise, 4) ||
 	    set_const(obj, "pc_gen_seq_off", &seq_off, 4) ||
 	    set_const(obj, "pc_gen_seq_start", &start, 8))
 		return -ENOENT;
@@ -195,8 +203,8 @@ int main(int argc, char **argv)
 
 	if (argc < 5 || (strcmp(argv[1], "sink") && (strcmp(argv[1], "send") || argc < 7))) {
 		fprintf(stderr, "usage: xdpgen send OBJECT IFNAME COUNT LENGTH HEADHEX "
-				"[random|random24] [seq OFFSET START]\n       xdpgen sink OBJECT "
-				"IFNAME PORT\n");
+				"[random|random24] [seq OFFSET START] [noise OFFSET]\n"
+				"       xdpgen sink OBJECT IFNAME PORT\n");
 		return 2;
 	}
 	libbpf_set_print(NULL);

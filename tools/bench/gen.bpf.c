@@ -4,6 +4,7 @@
  * anew each time (recycled frames keep what the receiver made of them) and sends it out.
  * With pc_gen_random every packet has another IPv4 source address and UDP source port; with 2 there
  * only the last byte of the address is another.
+ * With pc_gen_noise_off the bytes from there to the end of the head are random.
  * With pc_gen_seq_off a 64-bit big-endian number that counts up is written at that offset.
  */
 #include <linux/bpf.h>
@@ -16,6 +17,7 @@ const volatile __u8 pc_gen_head[HEAD];
 const volatile __u32 pc_gen_head_len;
 const volatile __u32 pc_gen_ifindex;
 const volatile __u32 pc_gen_random;
+const volatile __u32 pc_gen_noise_off;
 const volatile __u32 pc_gen_seq_off;
 const volatile __u64 pc_gen_seq_start;
 __u64 pc_gen_sent;
@@ -37,6 +39,15 @@ static __always_inline void checksum(__u8 *ip)
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	put16(ip + 10, ~sum);
+}
+
+/* @data: a whole head. */
+static __always_inline void noise(__u8 *data)
+{
+	for (__u32 i = 0; i < HEAD; i += 4) {
+		if (i >= pc_gen_noise_off)
+			*(__u32 *)(data + i) = bpf_get_prandom_u32();
+	}
 }
 
 SEC("xdp")
@@ -63,6 +74,8 @@ int pc_gen(struct xdp_md *ctx)
 		put16(data + 34, 1024 + r % 60000);
 		checksum(data + 14);
 	}
+	if (pc_gen_noise_off)
+		noise(data);
 	if (pc_gen_seq_off && pc_gen_seq_off <= HEAD - 8) {
 		for (__u32 i = 0; i < HEAD; i++)
 			if (i >= pc_gen_seq_off && i < pc_gen_seq_off + 8)

@@ -251,9 +251,18 @@ void pc_turn_input(struct pc_turn *t, const struct pc_turn_path *path, struct pc
  */
 void pc_turn_peer_input(struct pc_turn *t, struct pc_turn_alloc *alloc, const struct pc_addr *local,
 			const struct pc_addr *peer, struct pc_dgram *d, uint64_t now);
-/* An ICMP error about a datagram sent to @peer (RFC 8656 section 11.5). @data: 4 bytes (MTU). */
-void pc_turn_peer_icmp(struct pc_turn *t, struct pc_turn_alloc *alloc, const struct pc_addr *peer,
+/*
+ * An ICMP error about a datagram sent to @peer (RFC 8656 section 11.5). @data: 4 bytes (MTU). True:
+ * the client was told.
+ */
+bool pc_turn_peer_icmp(struct pc_turn *t, struct pc_turn_alloc *alloc, const struct pc_addr *peer,
 		       uint8_t type, uint8_t code, uint32_t data, uint64_t now);
+/* The same when only the address of the port it was sent from is known. */
+bool pc_turn_relayed_icmp(struct pc_turn *t, const struct pc_addr *local,
+			  const struct pc_addr *peer, uint8_t type, uint8_t code, uint32_t data,
+			  uint64_t now);
+/* Whether the client of @path has an allocation. */
+bool pc_turn_serves(struct pc_turn *t, const struct pc_turn_path *path, uint64_t now);
 
 /* Expires what is due. pc_turn_next_deadline: monotonic ns, UINT64_MAX when nothing waits. */
 void pc_turn_tick(struct pc_turn *t, uint64_t now);

@@ -284,7 +284,7 @@ static bool icmp_relevant(uint8_t family, uint8_t type)
 	return family == 4 ? type == 3 || type == 11 : type >= 1 && type <= 3;
 }
 
-void pc_turn_peer_icmp(struct pc_turn *t, struct pc_turn_alloc *alloc, const struct pc_addr *peer,
+bool pc_turn_peer_icmp(struct pc_turn *t, struct pc_turn_alloc *alloc, const struct pc_addr *peer,
 		       uint8_t type, uint8_t code, uint32_t data, uint64_t now)
 {
 	bool too_big = peer->ip.family == 4 ? type == 3 && code == 4 : type == 2;
@@ -295,7 +295,7 @@ void pc_turn_peer_icmp(struct pc_turn *t, struct pc_turn_alloc *alloc, const str
 
 	if (!alloc || !icmp_relevant(peer->ip.family, type) || !pc_turn_alloc_live(alloc, now) ||
 	    !pc_turn_permission_find(alloc, &peer->ip))
-		return;
+		return false;
 	/* RFC 8656 section 18.13: 16 bits reserved, 7 of type, 9 of code. */
 	pc_writer_init(&w, value, sizeof(value));
 	pc_write_u16(&w, 0);
@@ -307,4 +307,19 @@ void pc_turn_peer_icmp(struct pc_turn *t, struct pc_turn_alloc *alloc, const str
 	pc_stun_put(&r.sw, PC_ATTR_ICMP, value, sizeof(value));
 	d.len = pc_stun_end(&r.sw);
 	t->ops->send_client(t->ctx, &alloc->path, &d);
+	return true;
+}
+
+bool pc_turn_relayed_icmp(struct pc_turn *t, const struct pc_addr *local,
+			  const struct pc_addr *peer, uint8_t type, uint8_t code, uint32_t data,
+			  uint64_t now)
+{
+	const struct pc_turn_port *port = find_relayed(t, local, now);
+
+	return port && pc_turn_peer_icmp(t, port->alloc, peer, type, code, data, now);
+}
+
+bool pc_turn_serves(struct pc_turn *t, const struct pc_turn_path *path, uint64_t now)
+{
+	return pc_turn_alloc_find(t, path, now);
 }

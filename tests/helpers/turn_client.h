@@ -37,7 +37,7 @@ struct turn_client {
 /* What a request carries; what is zero or NULL is left out. */
 struct turn_request {
 	uint16_t method;
-	bool transport, has_lifetime;
+	bool transport, six, has_lifetime;
 	uint32_t lifetime;
 	uint16_t channel;
 	const struct pc_addr *peer;
@@ -49,7 +49,7 @@ static inline int tc_open(struct turn_client *c, const struct pc_addr *local,
 	struct sockaddr_storage ss;
 	socklen_t len = pc_addr_to_sockaddr(local, &ss);
 
-	c->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	c->fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (c->fd < 0 || bind(c->fd, (struct sockaddr *)&ss, len) < 0)
 		return -errno;
 	len = pc_addr_to_sockaddr(server, &ss);
@@ -64,6 +64,8 @@ static inline size_t tc_build(struct turn_client *c, const struct turn_request *
 	pc_stun_begin(&w, buf, TC_BUF, rq->method, PC_STUN_REQUEST, txid);
 	if (rq->transport)
 		pc_stun_put_u32(&w, PC_ATTR_REQUESTED_TRANSPORT, 17u << 24);
+	if (rq->six)
+		pc_stun_put_u32(&w, PC_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
 	if (rq->has_lifetime)
 		pc_stun_put_u32(&w, PC_ATTR_LIFETIME, rq->lifetime);
 	if (rq->channel)

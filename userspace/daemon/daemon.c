@@ -206,6 +206,17 @@ static int open_nexthops(struct pc_daemon *d)
 	return 0;
 }
 
+/* Without the right to, sockets of relay ports still hear of most of what they sent themselves. */
+static void hear_too_big(struct pc_daemon *d)
+{
+	int r = pc_too_big_new(d->loop, pc_daemon_turn_too_big, d, &d->too_big);
+
+	if (r == 0)
+		pc_io_leave_too_big(d->io);
+	else
+		pc_debug("routers are not heard: %s", pc_strerror(r));
+}
+
 static int open_control(struct pc_daemon *d)
 {
 	const char *path = d->config.control_socket;
@@ -289,6 +300,7 @@ static int start(struct pc_daemon *d)
 	if (r)
 		return r;
 	start_watchers(d);
+	hear_too_big(d);
 	pc_io_start(d->io, d->turn);
 	return 0;
 }
@@ -333,6 +345,8 @@ static void take_down(struct pc_daemon *d, bool teardown)
 {
 	pc_ctl_server_free(d->ctl);
 	d->ctl = NULL;
+	pc_too_big_free(d->too_big);
+	d->too_big = NULL;
 	pc_attach_watch_free(d->attach_watch);
 	d->attach_watch = NULL;
 	if (d->turn)

@@ -23,6 +23,7 @@
 
 struct pc_users;      /* users.c: tenants in memory, by name and userhash; shared secrets */
 struct pc_io;	      /* io.c: service and relay sockets, batches */
+struct pc_too_big;    /* too_big.c: what routers say about datagrams that were too large */
 struct pc_glue;	      /* turn_glue.c: effects of the TURN machine */
 struct pc_ctl_server; /* ctl_server.c: control socket on the loop */
 
@@ -47,6 +48,7 @@ struct pc_daemon {
 	struct pc_turn *turn;
 	struct pc_glue *glue;
 	struct pc_io *io;
+	struct pc_too_big *too_big; /* NULL: not allowed to hear it */
 	struct pc_ctl_server *ctl;
 
 	bool draining;

@@ -12,6 +12,7 @@
 #define PC_DAEMON_INT_H
 
 #include "daemon/daemon.h"
+#include "daemon/too_big.h"
 
 /* --- daemon_state.c: each logs its failure --- */
 int pc_state_open(struct pc_daemon *d); /* directory, lock, identity, store */
@@ -56,6 +57,8 @@ int pc_daemon_turn_new(struct pc_daemon *d);
 void pc_daemon_turn_restore(struct pc_daemon *d);
 /* After the configuration, the nonce keys or the host's addresses changed. */
 int pc_daemon_turn_reconfigure(struct pc_daemon *d, const struct pc_config *c);
+/* Told by pc_too_big: @arg is the daemon. */
+void pc_daemon_turn_too_big(void *arg, const struct pc_too_big_report *report);
 /* Hash of all addresses of the host. */
 uint64_t pc_daemon_own_addresses(void);
 

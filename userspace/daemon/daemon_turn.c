@@ -288,3 +288,31 @@ const char *pc_daemon_turn_uri(const struct pc_daemon *d, char *buf, size_t size
 	snprintf(buf, size, "turn:%s?transport=udp", pc_addr_format(&a, text));
 	return buf;
 }
+
+/* --- datagrams that were too large for their way --- */
+
+/*
+ * What goes to a peer was lost, and its client is told; nobody can be told of what went to a
+ * client. Both ways, the kernel's program leaves what is as large to user space from now on, which
+ * has the host fragment it.
+ */
+void pc_daemon_turn_too_big(void *arg, const struct pc_too_big_report *report)
+{
+	struct pc_daemon *d = arg;
+	struct pc_turn_path path = { .server = report->local, .client = report->remote };
+	uint64_t now = pc_clock_monotonic();
+	bool known;
+
+	if (pc_io_listener(d->io, &report->local, &path.listener) == 0)
+		known = pc_turn_serves(d->turn, &path, now);
+	else
+		known = pc_turn_relayed_icmp(d->turn, &report->local, &report->remote, report->type,
+					     report->code, report->mtu, now);
+	if (!known)
+		return;
+	pc_dp_reasons_user(d->dp)[PC_REASON_DROP_TOO_LARGE]++;
+	if (d->nexthops)
+		pc_nexthops_path_mtu(d->nexthops, &report->local.ip, &report->remote.ip,
+				     report->mtu);
+	pc_io_flush(d->io);
+}

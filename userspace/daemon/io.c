@@ -152,6 +152,11 @@ void pc_io_count_into(struct pc_io *io, uint64_t *reasons, struct pc_count *coun
 	io->n_count = n_count;
 }
 
+void pc_io_leave_too_big(struct pc_io *io)
+{
+	io->leave_too_big = true;
+}
+
 void pc_io_start(struct pc_io *io, struct pc_turn *turn)
 {
 	io->turn = turn;

@@ -35,6 +35,8 @@ int pc_io_new(const struct pc_io_config *config, char *ret_error, size_t error_s
 /* Before anything is sent: PC_REASON_SLOTS counters, and @n_count by slot, to add to. */
 void pc_io_count_into(struct pc_io *io, uint64_t *reasons, struct pc_count *count,
 		      uint32_t n_count);
+/* Somebody else hears of datagrams that were too large for a router on their way. */
+void pc_io_leave_too_big(struct pc_io *io);
 void pc_io_start(struct pc_io *io, struct pc_turn *turn);
 void pc_io_free(struct pc_io *io); /* every port must have been closed */
 

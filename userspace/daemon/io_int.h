@@ -48,7 +48,8 @@ struct io_socket {
 	uint8_t family; /* 4, 6 */
 	bool df;	/* packets leave with Don't Fragment */
 	bool service;
-	bool errors; /* its error queue has something */
+	bool errors;		  /* its error queue has something */
+	struct pc_addr too_large; /* where the last datagram was for that was too large to leave */
 	uint16_t segment_pause;
 	struct ev_io watcher;
 	struct pc_io *io;
@@ -123,6 +124,7 @@ struct pc_io {
 	uint64_t *reasons;
 	struct pc_count *count;
 	uint32_t n_count;
+	bool leave_too_big;
 	size_t n_listen;
 	struct io_socket *listen;
 	struct io_socket *receiving; /* whose batch is being handled; NULL when it was closed */
@@ -132,6 +134,7 @@ struct pc_io {
 
 /* --- io_recv.c --- */
 void io_rx_init(struct io_rx *rx);
+void io_from_sockaddr(const union io_sockaddr *sa, struct pc_addr *a);
 void io_readable(struct ev_loop *loop, struct ev_io *w, int events);
 
 #endif

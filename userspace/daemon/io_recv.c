@@ -52,7 +52,7 @@ static void parse_control(struct msghdr *h, struct pc_dgram *d, size_t *ret_segm
 	}
 }
 
-static void from_sockaddr(const union io_sockaddr *sa, struct pc_addr *a)
+void io_from_sockaddr(const union io_sockaddr *sa, struct pc_addr *a)
 {
 	*a = (struct pc_addr){ 0 };
 	if (sa->sa.sa_family == AF_INET6) {
@@ -119,7 +119,7 @@ static unsigned int deliver_message(struct pc_io *io, struct io_socket *s, unsig
 	parse_control(&io->rx.msg[i].msg_hdr, &d, &segment);
 	if (segment == 0 || segment > len)
 		segment = len;
-	from_sockaddr(&io->rx.name[i], &o->from);
+	io_from_sockaddr(&io->rx.name[i], &o->from);
 	do {
 		d.data = data;
 		d.len = segment < len ? segment : len;
@@ -184,11 +184,16 @@ static void report_error(struct io_socket *s, const struct sock_extended_err *e,
 		type = s->family == 6 ? ICMP6_PACKET_TOO_BIG : ICMP_DEST_UNREACH;
 		code = s->family == 6 ? 0 : ICMP_FRAG_NEEDED;
 		data = e->ee_info;
-	} else if (e->ee_origin == SO_EE_ORIGIN_ICMP) {
-		if (type == ICMP_DEST_UNREACH && code == ICMP_FRAG_NEEDED)
-			data = e->ee_info;
-	} else if (e->ee_origin == SO_EE_ORIGIN_ICMP6) {
-		if (type == ICMP6_PACKET_TOO_BIG)
+		if (peer->port == 0 && pc_ip_equal(&peer->ip, &s->too_large.ip))
+			peer = &s->too_large;
+	} else if (e->ee_origin == SO_EE_ORIGIN_ICMP || e->ee_origin == SO_EE_ORIGIN_ICMP6) {
+		bool too_big = s->family == 6
+				       ? type == ICMP6_PACKET_TOO_BIG
+				       : type == ICMP_DEST_UNREACH && code == ICMP_FRAG_NEEDED;
+
+		if (too_big && s->io->leave_too_big)
+			return;
+		if (too_big)
 			data = e->ee_info;
 	} else {
 		return;
@@ -224,7 +229,7 @@ static void receive_errors(struct io_socket *s)
 		}
 		if (h.msg_namelen < sizeof(name.in))
 			continue;
-		from_sockaddr(&name, &peer);
+		io_from_sockaddr(&name, &peer);
 		for (struct cmsghdr *c = CMSG_FIRSTHDR(&h); c && io->receiving;
 		     c = CMSG_NXTHDR(&h, c)) {
 			if (!(c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR) &&

@@ -105,6 +105,14 @@ static int send_messages(struct io_socket *s, struct mmsghdr *msgs, unsigned int
 	return r < 0 ? -errno : r;
 }
 
+/* The error queue will say that something was too large, but over IPv4 not at which port. */
+static void count_refused(struct pc_io *io, const struct io_run *run, int err)
+{
+	io->reasons[err == -EMSGSIZE ? PC_REASON_DROP_TOO_LARGE : PC_REASON_DROP_SEND]++;
+	if (err == -EMSGSIZE)
+		io_from_sockaddr(&run->name, &run->socket->too_large);
+}
+
 /* A run that the kernel would not take whole: its datagrams one by one. */
 static void send_singly(struct pc_io *io, const struct io_run *run, const struct mmsghdr *whole)
 {
@@ -113,15 +121,17 @@ static void send_singly(struct pc_io *io, const struct io_run *run, const struct
 
 	for (unsigned int i = 0; i < run->n; i++, e = tx->entry[e].next) {
 		struct mmsghdr m = *whole;
+		int r;
 
 		m.msg_hdr.msg_iov = &tx->iov[e];
 		m.msg_hdr.msg_iovlen = 1;
 		if (run->n > 1) /* the last control message is the one about segments */
 			m.msg_hdr.msg_controllen -= CMSG_SPACE(sizeof(run->segment));
-		if (send_messages(run->socket, &m, 1) == 1)
+		r = send_messages(run->socket, &m, 1);
+		if (r == 1)
 			count_sent(io, &tx->entry[e]);
 		else
-			io->reasons[PC_REASON_DROP_SEND]++;
+			count_refused(io, run, r);
 	}
 }
 
@@ -147,7 +157,7 @@ static void send_group(struct pc_io *io, struct io_socket *s, unsigned int n)
 			s->segment_pause = IO_SEGMENT_PAUSE;
 			send_singly(io, run, &tx->group[done++]);
 		} else {
-			io->reasons[PC_REASON_DROP_SEND]++;
+			count_refused(io, run, r);
 			done++;
 		}
 	}

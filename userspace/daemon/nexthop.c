@@ -26,13 +26,25 @@
 #define SLICE_PAUSE_S 0.02
 /* Slots that flows of an earlier daemon named are left alone until those are surely rewritten. */
 #define RESERVED_NS (60 * PC_NS_PER_S)
+/*
+ * A path MTU that a router told of (RFC 1191 section 6.3). Every MTU of a gateway takes a slot and
+ * anybody may forge the message: so few different ones, and flows are not written again for each.
+ */
+#define PATH_MTU_NS	(610 * PC_NS_PER_S) /* longer than the host remembers its own */
+#define PATH_MTU_PAUSE	(5 * PC_NS_PER_S)
+#define PATH_MTU_STEP	16
+#define PATH_MTU_LEAST4 68
+#define PATH_MTU_LEAST6 1280
 
 struct dest {
 	struct pc_hnode node;
 	TAILQ_ENTRY(dest) link;
+	TAILQ_ENTRY(dest) narrow_link;
 	struct pc_ip src, dst;
 	uint32_t refs;
-	uint32_t round;			/* of the last look-up */
+	uint32_t round;	   /* of the last look-up */
+	uint32_t path_mtu; /* told by a router; 0: none */
+	uint64_t path_mtu_until_ns;
 	struct pc_nexthop_entry *entry; /* NULL: unreachable */
 };
 TAILQ_HEAD(dest_list, dest);
@@ -48,7 +60,9 @@ struct pc_nexthops {
 	ev_timer housekeeping;
 	ev_timer resolve;
 	struct pc_htab dests;
-	struct dest_list order; /* those of older rounds come first */
+	struct dest_list order;	 /* those of older rounds come first */
+	struct dest_list narrow; /* those with a path MTU, the oldest first */
+	uint64_t narrow_pause_ns;
 	uint8_t hash_key[16];
 	uint32_t round;
 	bool dirty;	  /* routes changed since the round began */
@@ -83,14 +97,19 @@ static void dest_free(struct pc_nexthops *n, struct dest *d)
 {
 	pc_htab_remove(&n->dests, &d->node);
 	TAILQ_REMOVE(&n->order, d, link);
+	if (d->path_mtu)
+		TAILQ_REMOVE(&n->narrow, d, narrow_link);
 	if (d->entry)
 		pc_nexthop_entry_put(d->entry, pc_clock_monotonic());
 	free(d);
 }
 
-/* Asks the kernel which way @dst is and takes a reference on the entry of that way. */
+/*
+ * Asks the kernel which way @dst is and takes a reference on the entry of that way. @mtu: of the
+ * path, 0 if it is that of the route.
+ */
 static int look_up(struct pc_nexthops *n, const struct pc_ip *src, const struct pc_ip *dst,
-		   struct pc_nexthop_entry **ret_entry)
+		   uint32_t mtu, struct pc_nexthop_entry **ret_entry)
 {
 	struct pc_nexthop_key key = { .family = dst->family };
 	struct pc_rtnl_route route;
@@ -100,7 +119,7 @@ static int look_up(struct pc_nexthops *n, const struct pc_ip *src, const struct 
 	    !route.oif || route.encap)
 		return -ENETUNREACH;
 	key.oif = route.oif;
-	key.mtu = route.mtu;
+	key.mtu = mtu && (!route.mtu || mtu < route.mtu) ? mtu : route.mtu;
 	key.via = route.gateway.family ? route.gateway : *dst;
 	return pc_nexthop_entry_get(&n->table, &key, pc_clock_monotonic(), ret_entry);
 }
@@ -108,7 +127,7 @@ static int look_up(struct pc_nexthops *n, const struct pc_ip *src, const struct 
 static int dest_resolve(struct pc_nexthops *n, struct dest *d)
 {
 	struct pc_nexthop_entry *entry = NULL;
-	int err = look_up(n, &d->src, &d->dst, &entry);
+	int err = look_up(n, &d->src, &d->dst, d->path_mtu, &entry);
 
 	if (entry != d->entry)
 		n->moved = true;
@@ -131,7 +150,7 @@ int pc_nexthops_get(struct pc_nexthops *n, const struct pc_ip *src, const struct
 	if (!d) {
 		struct pc_nexthop_entry *entry;
 
-		err = look_up(n, src, dst, &entry);
+		err = look_up(n, src, dst, 0, &entry);
 		if (!err) {
 			d = calloc(1, sizeof(*d));
 			if (!d) {
@@ -185,15 +204,77 @@ unsigned int pc_nexthops_unresolved(const struct pc_nexthops *n)
 	return pc_nexthop_table_unresolved(&n->table);
 }
 
+/* In @seconds, if not sooner. */
+static void arm(struct pc_nexthops *n, double seconds)
+{
+	if (ev_is_active(&n->resolve) && ev_timer_remaining(n->loop, &n->resolve) <= seconds)
+		return;
+	ev_timer_stop(n->loop, &n->resolve);
+	ev_timer_set(&n->resolve, seconds, 0.);
+	ev_timer_start(n->loop, &n->resolve);
+}
+
+/* --- path MTUs --- */
+
+/* Flows are written again if this destination has moved, soon the first time, then not so soon. */
+static void narrow_resolve(struct pc_nexthops *n, struct dest *d)
+{
+	uint64_t now = pc_clock_monotonic();
+	double wait = DEBOUNCE_S;
+
+	dest_resolve(n, d);
+	if (!n->moved || ev_is_active(&n->resolve))
+		return; /* nothing to do, or about to be done */
+	if (now < n->narrow_pause_ns)
+		wait += (double)(n->narrow_pause_ns - now) / PC_NS_PER_S;
+	n->narrow_pause_ns = now + PATH_MTU_PAUSE;
+	arm(n, wait);
+}
+
+bool pc_nexthops_path_mtu(struct pc_nexthops *n, const struct pc_ip *src, const struct pc_ip *dst,
+			  uint32_t mtu)
+{
+	uint32_t least = dst->family == 6 ? PATH_MTU_LEAST6 : PATH_MTU_LEAST4;
+	struct dest *d = dest_find(n, src, dst);
+
+	if (!d)
+		return false;
+	mtu -= mtu % PATH_MTU_STEP;
+	if (mtu < least)
+		mtu = least;
+	/* It may not be raised before its time: whoever forges messages could do that too. */
+	if (d->path_mtu && d->path_mtu <= mtu)
+		return true;
+	if (d->path_mtu)
+		TAILQ_REMOVE(&n->narrow, d, narrow_link);
+	d->path_mtu = mtu;
+	d->path_mtu_until_ns = pc_clock_monotonic() + PATH_MTU_NS;
+	TAILQ_INSERT_TAIL(&n->narrow, d, narrow_link);
+	narrow_resolve(n, d);
+	return true;
+}
+
+/* Time is up: larger packets are tried again. */
+static void narrow_expire(struct pc_nexthops *n, uint64_t now)
+{
+	struct dest *d;
+
+	for (unsigned int i = 0; i < SLICE; i++) {
+		d = TAILQ_FIRST(&n->narrow);
+		if (!d || now < d->path_mtu_until_ns)
+			return;
+		TAILQ_REMOVE(&n->narrow, d, narrow_link);
+		d->path_mtu = 0;
+		narrow_resolve(n, d);
+	}
+}
+
 /* --- following the kernel --- */
 
 static void schedule(struct pc_nexthops *n)
 {
 	n->dirty = true;
-	if (!ev_is_active(&n->resolve)) {
-		ev_timer_set(&n->resolve, DEBOUNCE_S, 0.);
-		ev_timer_start(n->loop, &n->resolve);
-	}
+	arm(n, DEBOUNCE_S);
 }
 
 static void on_resolve(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -267,6 +348,7 @@ static void on_housekeeping(struct ev_loop *loop, ev_timer *timer, int revents)
 
 	if (n->table.reserved && now - n->started_ns > RESERVED_NS)
 		pc_nexthop_table_unreserve(&n->table);
+	narrow_expire(n, now);
 	/* While a round is under way flows may still name the entries that it left. */
 	pc_nexthop_table_tick(&n->table, now, !ev_is_active(&n->resolve));
 }
@@ -325,6 +407,7 @@ int pc_nexthops_new(struct ev_loop *loop, struct pc_dp *dp, void (*changed)(void
 	n->arg = arg;
 	n->started_ns = pc_clock_monotonic();
 	TAILQ_INIT(&n->order);
+	TAILQ_INIT(&n->narrow);
 	ev_timer_init(&n->resolve, on_resolve, DEBOUNCE_S, 0.);
 	ev_timer_init(&n->housekeeping, on_housekeeping, HOUSEKEEPING_S, HOUSEKEEPING_S);
 	n->resolve.data = n;

@@ -34,6 +34,13 @@ void pc_nexthops_put(struct pc_nexthops *n, const struct pc_ip *src, const struc
 /* Index without taking a reference: for writing flows again. Same returns, and PC_ERR_NOT_FOUND. */
 int pc_nexthops_find(struct pc_nexthops *n, const struct pc_ip *src, const struct pc_ip *dst,
 		     uint32_t *ret_index);
+/*
+ * A router on the way from @src to @dst forwards no more than @mtu bytes. What is larger is left to
+ * user space, which may fragment it, for ten minutes: then the way may have become another.
+ * Destinations that nobody holds are none of ours: false.
+ */
+bool pc_nexthops_path_mtu(struct pc_nexthops *n, const struct pc_ip *src, const struct pc_ip *dst,
+			  uint32_t mtu);
 unsigned int pc_nexthops_count(const struct pc_nexthops *n);
 unsigned int pc_nexthops_unresolved(const struct pc_nexthops *n);
 /* How often neighbours in use are asked whether they are still there (30 s); tests shorten it. */

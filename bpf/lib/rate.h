@@ -182,7 +182,7 @@ PC_RATE_INLINE bool pc_rate_ask_own(const struct pc_rate_ref *ref, __u64 now, __
 	/* A new tenant starts with a tenth of its depth. */
 	ask->backlog = ask->tat ? pc_rate_backlog(ask->tat, now) : depth - depth / 10;
 	ask->near_own =
-		ask->backlog > depth - depth / 8 || peak_backlog > peak_depth - peak_depth / 8;
+		ask->backlog > depth - depth / 16 || peak_backlog > peak_depth - peak_depth / 16;
 	return pc_rate_fits(ask->backlog, ask->cost, depth) &&
 	       pc_rate_fits(peak_backlog, ask->peak_cost, peak_depth);
 }
@@ -213,7 +213,7 @@ PC_RATE_INLINE bool pc_rate_ask_root(const struct pc_rate_ref *ref, __u64 now, _
 		}
 	}
 	ask->root_cost = pc_rate_cost(word, ask->prepay << PC_RATE_CHARGE_SHIFT, &ask->root_carry);
-	ask->near_root = backlog > limit / 2;
+	ask->near_root = backlog > limit - limit / 16;
 	return pc_rate_fits(backlog, ask->root_cost, limit);
 }
 
@@ -244,31 +244,34 @@ PC_RATE_INLINE __u64 pc_rate_signal_interval(__u32 count)
 {
 	const __u64 ms = 0x2326292d323a4764ull; /* 100, 71, 58, 50, 45, 41, 38, 35 */
 
-	return (ms >> ((count - 1) % PC_RATE_SIGNAL_ROWS * 8) & 0xff) * (PC_RATE_SIGNAL_NS / 100);
+	return (ms >> (count ? (count - 1) % PC_RATE_SIGNAL_ROWS * 8 : 0) & 0xff) *
+	       (PC_RATE_SIGNAL_NS / 100);
 }
 
 /*
- * The early signal: one at a time, and time for the sender to answer before the next. Closer only
- * when the committed clock climbed in spite of the last one.
+ * The early signal: one at a time, and time for the sender to answer before the next. Then another
+ * only when the committed clock climbed in spite of the last one, and closer.
  */
 PC_RATE_INLINE bool pc_rate_signal(struct pc_rate_clock *clock, __u64 now, __u64 backlog)
 {
 	__u64 next = PC_RATE_READ(clock->signal_next_ns);
+	__u32 before = PC_RATE_READ(clock->signal_level);
 	__u32 level = (__u32)(backlog >> PC_RATE_DEPTH_SHIFT);
-	__u32 count = 1;
+	__u32 count = 0;
 
 	if (now < next)
 		return false;
-	if (now - next < PC_RATE_SIGNAL_NS && level > PC_RATE_READ(clock->signal_level)) {
+	if (now - next >= PC_RATE_SIGNAL_NS)
+		count = 1;
+	else if (level > before)
 		count = PC_RATE_READ(clock->signal_count) + 1;
-		if (count > PC_RATE_SIGNAL_ROWS)
-			count = PC_RATE_SIGNAL_ROWS;
-	}
+	if (count > PC_RATE_SIGNAL_ROWS)
+		count = PC_RATE_SIGNAL_ROWS;
 	if (!pc_rate_swap(&clock->signal_next_ns, next, now + pc_rate_signal_interval(count)))
 		return false;
 	PC_RATE_WRITE(clock->signal_level, level);
 	PC_RATE_WRITE(clock->signal_count, count);
-	return true;
+	return count;
 }
 
 /* A refusal is a signal too: the early one waits. */

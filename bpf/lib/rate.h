@@ -110,13 +110,15 @@ PC_RATE_INLINE __u32 pc_rate_lease_charge(__u64 bps)
 	return (bytes < 65536 ? bytes : 65536) << PC_RATE_CHARGE_SHIFT;
 }
 
+typedef __u64 __attribute__((may_alias)) pc_rate_alias;
+
 /* Replaces a configuration that others read: see struct pc_rate. */
 PC_RATE_INLINE void pc_rate_store(struct pc_rate *rate, const struct pc_rate *from)
 {
-	volatile __u64 *to = (volatile __u64 *)rate;
+	volatile pc_rate_alias *to = (volatile pc_rate_alias *)rate;
 
-	for (unsigned int i = 0; i < sizeof(*rate) / 8; i++)
-		to[i] = ((const __u64 __attribute__((may_alias)) *)from)[i];
+	for (unsigned int i = 0; i < sizeof(*rate) / sizeof(*to); i++)
+		to[i] = ((const pc_rate_alias *)from)[i];
 }
 
 /* Nanoseconds, whole; the fraction stays in @carry, so that many small ones add up exactly. */

@@ -50,7 +50,8 @@ static void binding(struct pc_turn_request *req)
 {
 	struct pc_turn_reply r;
 
-	if (!req->alloc && !pc_turn_stranger_admit(req->t, &req->path->client.ip, req->now)) {
+	if (!req->alloc && !pc_stranger_admit(&req->t->strangers, &req->path->client.ip,
+					      req->t->config.stranger_replies_per_s, req->now)) {
 		pc_turn_drop(req->t, PC_TURN_DROP_SOURCE_RATE);
 		return;
 	}
@@ -180,6 +181,7 @@ int pc_turn_new(const struct pc_turn_config *config, const struct pc_turn_ops *o
 	t->ops = ops;
 	t->ctx = ctx;
 	ops->random(ctx, t->hash_key, sizeof(t->hash_key));
+	memcpy(t->strangers.hash_key, t->hash_key, sizeof(t->hash_key));
 	ops->random(ctx, t->txid_key, sizeof(t->txid_key));
 	if (pc_htab_init(&t->allocs, 64) < 0 || pc_htab_init(&t->relayed, 64) < 0 ||
 	    pc_htab_init(&t->reservations, 8) < 0 || pc_htab_init(&t->tenants, 16) < 0)

@@ -158,7 +158,8 @@ static bool same_user(const struct pc_turn_request *req)
 static bool refuse(const struct pc_turn_request *req, unsigned int code)
 {
 	/* Who has an allocation has proved that it receives. */
-	if (!req->alloc && !pc_turn_stranger_admit(req->t, &req->path->client.ip, req->now)) {
+	if (!req->alloc && !pc_stranger_admit(&req->t->strangers, &req->path->client.ip,
+					      req->t->config.stranger_replies_per_s, req->now)) {
 		pc_turn_drop(req->t, PC_TURN_DROP_SOURCE_RATE);
 		return false;
 	}

@@ -5,7 +5,6 @@
  * turn.c             dispatch of datagrams, creation, configuration, statistics
  * turn_auth.c        who sends a request (RFC 8489 section 9.2.4)
  * turn_reply.c       answers
- * turn_stranger.c    limit on answers to sources that proved nothing
  * turn_alloc.c       life of an allocation: tables, expiry, teardown
  * turn_record.c      allocations to and from the store
  * turn_port.c        relayed transport addresses and reservations
@@ -22,6 +21,7 @@
 #include "base/htab.h"
 #include "base/timer.h"
 #include "relay/ports.h"
+#include "relay/stranger.h"
 #include "relay/stun.h"
 #include "relay/turn.h"
 
@@ -114,14 +114,6 @@ struct pc_turn_alloc {
 	size_t n_channels, cap_channels;
 };
 
-/* Answers to strangers: buckets in sets; a new source takes the one with the most credit. */
-#define TURN_STRANGER_SETS 1024
-#define TURN_STRANGER_WAYS 4
-struct pc_turn_stranger {
-	uint64_t tag;
-	uint64_t at_ns; /* theoretical arrival time (GCRA) */
-};
-
 struct pc_turn {
 	struct pc_turn_config config;
 	const struct pc_turn_ops *ops;
@@ -135,8 +127,8 @@ struct pc_turn {
 	struct pc_htab tenants;
 	struct pc_timers *timers;
 	struct pc_ports *ports[PC_TURN_MAX_RELAY_IPS];
-	struct pc_turn_stranger strangers[TURN_STRANGER_SETS][TURN_STRANGER_WAYS];
-	struct pc_turn_stats stats; /* counters; gauges are filled when asked */
+	struct pc_strangers strangers; /* answers to sources that proved nothing */
+	struct pc_turn_stats stats;    /* counters; gauges are filled when asked */
 	uint32_t n_permissions, n_channels;
 };
 
@@ -181,10 +173,6 @@ void pc_turn_reply_error(const struct pc_turn_request *req, unsigned int code);
 /* 401 or 438 with what the client needs to try again. */
 void pc_turn_reply_challenge(const struct pc_turn_request *req, unsigned int code);
 const char *pc_turn_reason(unsigned int code);
-
-/* --- turn_stranger.c --- */
-/* Whether a source that proved nothing is owed an answer now; takes one from its budget. */
-bool pc_turn_stranger_admit(struct pc_turn *t, const struct pc_ip *ip, uint64_t now);
 
 /* --- turn_alloc.c --- */
 int pc_turn_ip_compare(const struct pc_ip *a, const struct pc_ip *b);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A limit on answers to sources that proved nothing, in fixed memory: per /32 or /64, and a wider
- * one per /24 or /48, since who is reflected at often is a network. Each bucket is a GCRA (ITU-T
- * I.371): one time stamp. A flood from random sources pushes out the buckets with the most credit
- * first, so a source that is being reflected at keeps its debt.
+ * Each bucket is a GCRA (ITU-T I.371): one time stamp, the theoretical arrival time. A flood from
+ * random sources pushes out the buckets with the most credit first, so a source that is being
+ * reflected at keeps its debt.
  */
-#include "relay/turn_int.h"
+#include "relay/stranger.h"
 
+#include <stddef.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/siphash.h"
 
 #define BURST_NS (2 * PC_NS_PER_S)
@@ -16,23 +17,23 @@
 #define WIDE 16
 
 struct charge {
-	struct pc_turn_stranger *bucket;
+	struct pc_stranger_bucket *bucket;
 	uint64_t tag, at_ns;
 };
 
 /* False when the prefix of the first @len bytes of @ip is over @rate. Changes nothing. */
-static bool weigh(struct pc_turn *t, const struct pc_ip *ip, size_t len, uint32_t rate,
+static bool weigh(struct pc_strangers *s, const struct pc_ip *ip, size_t len, uint32_t rate,
 		  uint64_t now, struct charge *ret_charge)
 {
 	uint8_t key[10] = { ip->family, (uint8_t)len };
-	struct pc_turn_stranger *set, *b;
+	struct pc_stranger_bucket *set, *b;
 	uint64_t tag, at;
 
 	memcpy(key + 2, ip->b, len);
-	tag = pc_siphash24(t->hash_key, key, sizeof(key));
-	set = t->strangers[tag % TURN_STRANGER_SETS];
+	tag = pc_siphash24(s->hash_key, key, sizeof(key));
+	set = s->buckets[tag % PC_STRANGER_SETS];
 	b = &set[0];
-	for (unsigned int i = 0; i < TURN_STRANGER_WAYS; i++) {
+	for (unsigned int i = 0; i < PC_STRANGER_WAYS; i++) {
 		if (set[i].tag == tag) {
 			b = &set[i];
 			break;
@@ -54,15 +55,14 @@ static void take(const struct charge *c)
 	c->bucket->at_ns = c->at_ns;
 }
 
-bool pc_turn_stranger_admit(struct pc_turn *t, const struct pc_ip *ip, uint64_t now)
+bool pc_stranger_admit(struct pc_strangers *s, const struct pc_ip *ip, uint32_t rate, uint64_t now)
 {
-	uint32_t rate = t->config.stranger_replies_per_s;
 	struct charge narrow, wide;
 
 	if (rate == 0)
 		return true;
-	if (!weigh(t, ip, ip->family == 4 ? 4 : 8, rate, now, &narrow) ||
-	    !weigh(t, ip, ip->family == 4 ? 3 : 6, WIDE * rate, now, &wide))
+	if (!weigh(s, ip, ip->family == 4 ? 4 : 8, rate, now, &narrow) ||
+	    !weigh(s, ip, ip->family == 4 ? 3 : 6, WIDE * rate, now, &wide))
 		return false;
 	take(&wide);
 	take(&narrow);

@@ -285,6 +285,7 @@ const char *pc_native_reason_text(uint16_t reason)
 		[PC_NATIVE_R_GONE] = "the other end is gone",
 		[PC_NATIVE_R_SHUTDOWN] = "the other side is shutting down",
 		[PC_NATIVE_R_TIMEOUT] = "no answer",
+		[PC_NATIVE_R_WRONG_KEY] = "who answers is not who was asked for",
 		[PC_NATIVE_R_BUSY] = "the name or port is taken",
 	};
 

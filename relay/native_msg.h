@@ -77,7 +77,8 @@ enum pc_native_reason {
 	PC_NATIVE_R_GONE = 8, /* the other end */
 	PC_NATIVE_R_SHUTDOWN = 9,
 	PC_NATIVE_R_TIMEOUT = 10,
-	PC_NATIVE_R_BUSY = 11, /* the name or the port is taken */
+	PC_NATIVE_R_WRONG_KEY = 12, /* who answers is not who was asked for; never sent */
+	PC_NATIVE_R_BUSY = 11,	    /* the name or the port is taken */
 };
 
 #define PC_NATIVE_MAX_CANDIDATES 8

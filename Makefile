@@ -47,7 +47,7 @@ BPF_CFLAGS := -target bpf -g -O2 -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-para
 	-Wno-address-of-packed-member -Ibpf -I/usr/include/$(MULTIARCH)
 
 # --- libraries: one per folder ---
-LIB_DIRS := userspace/base relay userspace/store userspace/account userspace/ctl userspace/dp userspace/daemon
+LIB_DIRS := userspace/base relay qos userspace/store userspace/account userspace/ctl userspace/dp userspace/daemon
 lib = $(B)/lib/libpc_$(notdir $(1)).a
 src_of = $(filter-out %/main.c %_fake.c,$(wildcard $(1)/*.c))
 obj_of = $(patsubst %.c,$(B)/obj/%.o,$(call src_of,$(1)))

@@ -181,8 +181,7 @@ PC_RATE_INLINE bool pc_rate_ask_own(const struct pc_rate_ref *ref, __u64 now, __
 	}
 	ask->cost = pc_rate_cost(word, charge, &ask->carry);
 	ask->tat = PC_RATE_READ(ref->clock->committed_ns);
-	/* A new tenant starts with a tenth of its depth. */
-	ask->backlog = ask->tat ? pc_rate_backlog(ask->tat, now) : depth - depth / 10;
+	ask->backlog = pc_rate_backlog(ask->tat, now);
 	ask->near_own =
 		ask->backlog > depth - depth / 16 || peak_backlog > peak_depth - peak_depth / 16;
 	return pc_rate_fits(ask->backlog, ask->cost, depth) &&
@@ -291,8 +290,7 @@ PC_RATE_INLINE void pc_rate_take(const struct pc_rate_ref *ref, __u64 now,
 	struct pc_rate_lease *lease = ref->lease;
 
 	if (ask->cost)
-		pc_rate_advance(&clock->committed_ns, ask->tat, ask->tat ? now : now + ask->backlog,
-				ask->cost);
+		pc_rate_advance(&clock->committed_ns, ask->tat, now, ask->cost);
 	if (ask->peak_cost)
 		pc_rate_advance(&clock->peak_ns, PC_RATE_READ(clock->peak_ns), now, ask->peak_cost);
 	if (ask->entitled_cost)
@@ -352,6 +350,21 @@ PC_RATE_INLINE bool pc_rate_spend(struct pc_rate_lease *lease, __u64 now, __u32 
 	return true;
 }
 
+/*
+ * A new tenant starts with a tenth of its depth. From the first packet on, whether it passes or not:
+ * else one that never fits would stay new for ever. That near its limit it hears no signal at once.
+ */
+PC_RATE_INLINE void pc_rate_start(const struct pc_rate_ref *ref, __u64 now)
+{
+	__u64 depth = (__u64)PC_RATE_READ(ref->rate->depth) << PC_RATE_DEPTH_SHIFT;
+	struct pc_rate_clock *clock = ref->clock;
+
+	if (PC_RATE_READ(clock->committed_ns))
+		return;
+	if (pc_rate_swap(&clock->committed_ns, 0, now + depth - depth / 10))
+		PC_RATE_WRITE(clock->signal_next_ns, now + PC_RATE_SIGNAL_NS);
+}
+
 /* Steps 2 to 4 for @need more than the lease has; fills the lease. */
 PC_RATE_INLINE enum pc_rate_verdict pc_rate_fill(const struct pc_rate_ref *ref, __u64 now,
 						 __u32 bytes, __u8 ecn, __u32 need)
@@ -363,6 +376,8 @@ PC_RATE_INLINE enum pc_rate_verdict pc_rate_fill(const struct pc_rate_ref *ref, 
 
 	if (take < need)
 		take = need;
+	if (!(lease->flags & PC_RATE_UNLIMITED))
+		pc_rate_start(ref, now);
 #pragma GCC unroll 1
 	for (int i = 0; i < 2; i++) {
 		verdict = pc_rate_ask(ref, now, bytes, take, take - need, &ask);

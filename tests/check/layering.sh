@@ -18,12 +18,12 @@ bpf/lib             abi,lib                                               : bpf
 bpf                 abi,lib                                               : bpf
 userspace/base      base,lib/siphash.h                                    : socket
 relay               base,relay,lib/replay.h                               : sodium,openssl
-qos                 base,qos,abi,dp/dp.h                                  :
+qos                 base,qos,abi,dp/dp.h,lib/rate.h                       :
 userspace/account   base,account,store/store.h                            : sodium
 userspace/store     base,store                                            : sqlite
 userspace/ctl       base,ctl                                              : jansson,socket
 userspace/dp        base,dp,abi,lib,skel,gen                              : bpf,socket
-userspace/daemon    base,relay,qos,account,store,ctl,dp,daemon,abi,gen    : sodium,openssl,ev,netlink,jansson,ini,capng,seccomp,microhttpd,curl,pq,socket
+userspace/daemon    base,relay,qos,account,store,ctl,dp,daemon,abi,gen,lib/rate.h : sodium,openssl,ev,netlink,jansson,ini,capng,seccomp,microhttpd,curl,pq,socket
 tools               base,ctl,dp,store,account,abi,gen,tools               : jansson,sodium,openssl,socket
 tools/pcstat        base,ctl,dp,store,account,abi,gen,tools,pcstat        : jansson,socket
 tools/pcctl         base,ctl,dp,store,account,abi,gen,tools,pcctl         : jansson,sodium,openssl,socket
@@ -45,12 +45,14 @@ tools/pcstat  base,ctl,dp,store,account                     ev,bpf,netlink,sqlit
 tools/pcctl   base,ctl,dp,store,account                     ev,bpf,netlink,sqlite,ini,capng
 '
 
-# The log prints the time of day; the tools share the way they answer on the command line.
+# The log prints the time of day; the tools share the way they answer on the command line; not all
+# that begins with nl_ is netlink.
 exceptions='
 base log.o time
 base log.o localtime_r
 ctl cli.o stdout
 ctl cli.o stderr
+tools/pcstat show_rates.o nl_langinfo
 '
 
 headers_awk='

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+#include "qos/plan.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "lib/rate.h"
+
+#define NS_PER_MS  1000000ull
+#define NS_PER_S   1000000000ull
+#define FULL_FRAME 1500
+/* Depths of the two clocks; the second is for what a sender may send at once at its peak. */
+#define DEPTH_NS	(1000 * NS_PER_MS)
+#define PEAK_DEPTH_NS	(40 * NS_PER_MS)
+#define MIN_FULL_FRAMES 10
+/* Peak over committed rate, in quarters. */
+#define PEAK_QUARTERS 5
+/*
+ * A tenant with a limit on packets alone gets a rate that its packets cannot reach otherwise, and
+ * whose smallest charge fits 32 bits.
+ */
+#define BPS_PER_PACKET 100000000ull
+
+const struct pc_tier pc_tiers_builtin[3] = {
+	{ "owner", PC_RATE_CLASS_OWNER, PC_TIER_NO_DSCP, 1, 100 },
+	{ "paid", PC_RATE_CLASS_PAID, PC_TIER_NO_DSCP, 1, 100 },
+	{ "free", PC_RATE_CLASS_FREE, PC_TIER_NO_DSCP, 1, 100 },
+};
+
+static const char *const class_names[PC_RATE_CLASSES] = {
+	[PC_RATE_CLASS_FREE] = "free",
+	[PC_RATE_CLASS_PAID] = "paid",
+	[PC_RATE_CLASS_OWNER] = "owner",
+	[PC_RATE_CLASS_CONTROL] = "control",
+};
+
+/* Virtual backlog of the uplink at which a class is refused. */
+static const uint32_t class_limit_ms[PC_RATE_CLASSES] = {
+	[PC_RATE_CLASS_FREE] = 5,
+	[PC_RATE_CLASS_PAID] = 20,
+	[PC_RATE_CLASS_OWNER] = 50,
+	[PC_RATE_CLASS_CONTROL] = 50,
+};
+
+int pc_tier_class_parse(const char *text, uint8_t *ret_class)
+{
+	/* control is for the node itself, not for tenants. */
+	for (uint8_t i = 0; i < PC_RATE_CLASS_CONTROL; i++) {
+		if (strcmp(text, class_names[i]) == 0) {
+			*ret_class = i;
+			return 0;
+		}
+	}
+	return PC_ERR_UNKNOWN;
+}
+
+const char *pc_tier_class_name(uint8_t rate_class)
+{
+	return rate_class < PC_RATE_CLASSES ? class_names[rate_class] : "?";
+}
+
+static int bad(char *why, size_t size, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static int bad(char *why, size_t size, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, size, fmt, ap);
+	va_end(ap);
+	return PC_ERR_RANGE;
+}
+
+static int check_rate(const char *what, uint64_t bps, const struct pc_plan_node *node, char *why,
+		      size_t size)
+{
+	if (bps && (bps < PC_PLAN_MIN_BPS || bps > PC_PLAN_MAX_BPS))
+		return bad(why, size, "%s %" PRIu64 ": from %llu to %llu bit/s, or none", what, bps,
+			   PC_PLAN_MIN_BPS, PC_PLAN_MAX_BPS);
+	if (node->capacity_bps && bps > node->capacity_bps)
+		return bad(why, size, "%s %" PRIu64 ": above the capacity of %" PRIu64 " bit/s",
+			   what, bps, node->capacity_bps);
+	return 0;
+}
+
+static int check_guarantee(const struct pc_plan *p, const struct pc_plan_node *node, char *why,
+			   size_t size)
+{
+	uint64_t g = p->guarantee_bps;
+
+	if (!g)
+		return 0;
+	if (!node->capacity_bps)
+		return bad(why, size, "guarantee: the configuration names no capacity");
+	for (int d = 0; d < 2; d++) {
+		if (p->bps[d] && g > p->bps[d])
+			return bad(why, size, "guarantee %" PRIu64 ": above the rate of %" PRIu64,
+				   g, p->bps[d]);
+	}
+	/* Both ways leave by the same uplink. */
+	if (2 * g > node->capacity_bps || node->guaranteed_bps > node->capacity_bps - 2 * g)
+		return bad(why, size,
+			   "guarantee %" PRIu64 ": %" PRIu64 " bit/s each way are left of the "
+			   "capacity",
+			   g,
+			   node->guaranteed_bps > node->capacity_bps
+				   ? 0
+				   : (node->capacity_bps - node->guaranteed_bps) / 2);
+	return 0;
+}
+
+int pc_plan_check(const struct pc_plan *p, const struct pc_plan_node *node, char *ret_why,
+		  size_t size)
+{
+	int r;
+
+	if (p->weight < 1 || p->weight > PC_PLAN_MAX_WEIGHT)
+		return bad(ret_why, size, "weight %u: from 1 to %d", p->weight, PC_PLAN_MAX_WEIGHT);
+	r = check_rate("rate up", p->bps[PC_RATE_UP], node, ret_why, size);
+	if (!r)
+		r = check_rate("rate down", p->bps[PC_RATE_DOWN], node, ret_why, size);
+	if (!r)
+		r = check_rate("guarantee", p->guarantee_bps, node, ret_why, size);
+	if (!r)
+		r = check_guarantee(p, node, ret_why, size);
+	if (!r && p->quota_month && p->quota_day > p->quota_month)
+		r = bad(ret_why, size, "quota of a day: above that of a month");
+	return r;
+}
+
+/* Nanoseconds as the clocks know them, not below @frames full frames at @bps. */
+static uint32_t depth(uint64_t ns, uint64_t bps, unsigned int frames)
+{
+	uint64_t least = bps ? (uint64_t)frames * FULL_FRAME * 8 * NS_PER_S / bps : 0;
+
+	return (uint32_t)((ns > least ? ns : least) >> PC_RATE_DEPTH_SHIFT);
+}
+
+/* The lower of two rates of which 0 is none. */
+static uint64_t lower(uint64_t a, uint64_t b)
+{
+	return !a || (b && b < a) ? b : a;
+}
+
+void pc_plan_rate(const struct pc_plan *plan, const struct pc_tier *tier, unsigned int direction,
+		  const struct pc_plan_share *share, struct pc_rate *ret_rate)
+{
+	uint64_t bps = lower(plan->bps[direction], share ? share->allowed_bps : 0);
+	struct pc_rate rate = { .tier = tier->rate_class };
+
+	if (!bps && plan->packets_per_s) {
+		bps = plan->packets_per_s * BPS_PER_PACKET;
+		bps = bps < PC_PLAN_MAX_BPS ? bps : PC_PLAN_MAX_BPS;
+	}
+	if (!bps)
+		rate.flags |= PC_RATE_UNLIMITED;
+	if (plan->quota_day || plan->quota_month)
+		rate.flags |= PC_RATE_QUOTA;
+	if (tier->dscp != PC_TIER_NO_DSCP) {
+		rate.flags |= PC_RATE_SET_DSCP;
+		rate.dscp = tier->dscp;
+	}
+	rate.committed = pc_rate_word(bps);
+	rate.peak = pc_rate_word(bps / 4 * PEAK_QUARTERS);
+	rate.depth = depth(DEPTH_NS, bps, MIN_FULL_FRAMES);
+	rate.peak_depth = depth(PEAK_DEPTH_NS, bps / 4 * PEAK_QUARTERS, MIN_FULL_FRAMES);
+	rate.charge_min = pc_rate_charge_min(bps, plan->packets_per_s);
+	rate.lease = pc_rate_lease_charge(bps ? bps : PC_PLAN_MAX_BPS);
+	if (share) {
+		rate.entitled = pc_rate_word(share->allowed_bps);
+		rate.fallback = pc_rate_word(lower(plan->bps[direction], share->fallback_bps));
+		rate.epoch_end_ns = share->epoch_end_ns;
+	}
+	*ret_rate = rate;
+}
+
+void pc_plan_root(uint64_t capacity_bps, struct pc_rate_root *root)
+{
+	for (int i = 0; i < PC_RATE_CLASSES; i++)
+		__atomic_store_n(&root->limit_ns[i], (uint32_t)(class_limit_ms[i] * NS_PER_MS),
+				 __ATOMIC_RELAXED);
+	__atomic_store_n(&root->rate, pc_rate_word(capacity_bps), __ATOMIC_RELEASE);
+}

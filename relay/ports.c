@@ -18,9 +18,11 @@ struct slot {
 	uint64_t until; /* end of quarantine or block */
 	uint32_t next;	/* neighbours in the list of its state */
 	uint32_t prev;
-	uint32_t at;	  /* its place in the free set of its parity */
+	uint32_t at;	  /* its place in the free set of its parity, or in the shared set */
 	uint32_t pair_at; /* even ports: its place in the set of free pairs */
+	uint32_t users;
 	uint8_t state;
+	bool shared; /* others may join */
 };
 
 /* A set with random choice in constant time: the last one takes the place of what is removed. */
@@ -37,8 +39,8 @@ struct list {
 
 /*
  * Every port is in exactly one place: the free set of its parity, a quarantine list of its parity,
- * the list of blocked ones, or with a user. Besides, an even port is in `pairs` as long as both it
- * and its successor are free.
+ * the list of blocked ones, or with its users: then in `shared` if it takes more of them. Besides,
+ * an even port is in `pairs` as long as both it and its successor are free.
  */
 struct pc_ports {
 	uint32_t low;
@@ -46,9 +48,11 @@ struct pc_ports {
 	struct slot *slots; /* of port low + index */
 	struct set free[2]; /* even, odd */
 	struct set pairs;
+	struct set shared;
 	struct list quarantine[2];
 	struct list blocked;
 	unsigned int in_use;
+	unsigned int several; /* with more than one user */
 };
 
 static struct slot *slot(const struct pc_ports *p, uint32_t port)
@@ -121,6 +125,29 @@ static void list_remove(struct pc_ports *p, struct list *l, uint32_t port)
 	s->prev = s->next = NONE;
 }
 
+static void end_use(struct pc_ports *p, uint32_t port)
+{
+	struct slot *s = slot(p, port);
+
+	if (s->shared)
+		set_remove(p, &p->shared, port, false);
+	p->several -= s->users > 1;
+	s->shared = false;
+	s->users = 0;
+	p->in_use--;
+}
+
+static void begin_use(struct pc_ports *p, uint32_t port)
+{
+	slot(p, port)->users = 1;
+	p->in_use++;
+}
+
+static void join(struct pc_ports *p, uint32_t port)
+{
+	p->several += ++slot(p, port)->users == 2;
+}
+
 /* The only place where a port changes hands. @until: for QUARANTINED and BLOCKED. */
 static void move(struct pc_ports *p, uint32_t port, enum state to, uint64_t until)
 {
@@ -133,7 +160,7 @@ static void move(struct pc_ports *p, uint32_t port, enum state to, uint64_t unti
 	else if (s->state == BLOCKED)
 		list_remove(p, &p->blocked, port);
 	else
-		p->in_use--;
+		end_use(p, port);
 
 	s->state = (uint8_t)to;
 	if (to == FREE)
@@ -143,7 +170,7 @@ static void move(struct pc_ports *p, uint32_t port, enum state to, uint64_t unti
 	else if (to == BLOCKED)
 		list_insert(p, &p->blocked, port, until);
 	else
-		p->in_use++;
+		begin_use(p, port);
 	update_pair(p, port);
 }
 
@@ -179,7 +206,9 @@ int pc_ports_new(uint16_t low, uint16_t high, struct pc_ports **ret_ports)
 	p->free[0].ports = calloc(n / 2 + 1, sizeof(uint32_t));
 	p->free[1].ports = calloc(n / 2 + 1, sizeof(uint32_t));
 	p->pairs.ports = calloc(n / 2 + 1, sizeof(uint32_t));
-	if (!p->slots || !p->free[0].ports || !p->free[1].ports || !p->pairs.ports)
+	p->shared.ports = calloc(n, sizeof(uint32_t));
+	if (!p->slots || !p->free[0].ports || !p->free[1].ports || !p->pairs.ports ||
+	    !p->shared.ports)
 		return -ENOMEM;
 	for (uint32_t port = p->low; port <= p->high; port++) {
 		*slot(p, port) = (struct slot){
@@ -207,6 +236,7 @@ void pc_ports_free(struct pc_ports *p)
 	free(p->free[0].ports);
 	free(p->free[1].ports);
 	free(p->pairs.ports);
+	free(p->shared.ports);
 	free(p);
 }
 
@@ -275,6 +305,13 @@ static uint32_t pick_quarantined(struct pc_ports *p, bool even, bool pair)
 	return port;
 }
 
+/* To further users. */
+static void offer(struct pc_ports *p, uint32_t port)
+{
+	slot(p, port)->shared = true;
+	set_add(p, &p->shared, port, false);
+}
+
 int pc_ports_take(struct pc_ports *p, uint64_t now, uint32_t random, bool even, bool pair,
 		  uint16_t *ret_port)
 {
@@ -287,25 +324,75 @@ int pc_ports_take(struct pc_ports *p, uint64_t now, uint32_t random, bool even, 
 	if (port == NONE)
 		return PC_ERR_FULL;
 	move(p, port, USED, 0);
+	if (!even)
+		offer(p, port);
 	*ret_port = (uint16_t)port;
 	return 0;
 }
 
-int pc_ports_take_exact(struct pc_ports *p, uint16_t port)
+int pc_ports_take_exact(struct pc_ports *p, uint16_t port, bool shared)
 {
 	if (port < p->low || port > p->high || !port)
 		return PC_ERR_RANGE;
-	if (slot(p, port)->state == USED)
-		return PC_ERR_EXISTS;
+	if (slot(p, port)->state == USED) {
+		if (!shared || !slot(p, port)->shared)
+			return PC_ERR_EXISTS;
+		join(p, port);
+		return 0;
+	}
 	move(p, port, USED, 0);
+	if (shared)
+		offer(p, port);
+	return 0;
+}
+
+/* The @i-th place to look at: two that are drawn, then those behind the first; none twice. */
+static uint32_t shared_place(uint64_t random, uint32_t n, uint32_t i)
+{
+	uint32_t first = choose((uint32_t)random, n);
+	uint32_t ahead = n > 1 ? 1 + choose((uint32_t)(random >> 32), n - 1) : 0;
+
+	if (i == 0)
+		ahead = 0;
+	else if (i > 1)
+		ahead = i - 1 < ahead ? i - 1 : i;
+	return (first + ahead) % n;
+}
+
+int pc_ports_share(struct pc_ports *p, uint64_t random, bool (*fits)(void *arg, uint16_t port),
+		   void *arg, uint16_t *ret_port)
+{
+	uint32_t n = p->shared.count, best = NONE;
+	uint32_t tries = n < PC_PORTS_SHARE_TRIES ? n : PC_PORTS_SHARE_TRIES;
+	unsigned int found = 0;
+
+	for (uint32_t i = 0; i < tries && found < 2; i++) {
+		uint32_t port = p->shared.ports[shared_place(random, n, i)];
+
+		if (!fits(arg, (uint16_t)port))
+			continue;
+		if (best == NONE || slot(p, port)->users < slot(p, best)->users)
+			best = port;
+		found++;
+	}
+	if (best == NONE)
+		return PC_ERR_FULL;
+	join(p, best);
+	*ret_port = (uint16_t)best;
 	return 0;
 }
 
 void pc_ports_release(struct pc_ports *p, uint16_t port, uint64_t now)
 {
+	struct slot *s;
+
 	if (port < p->low || port > p->high || !port || slot(p, port)->state != USED)
 		return;
-	move(p, port, QUARANTINED, now + PC_PORT_QUARANTINE_NS);
+	s = slot(p, port);
+	if (s->users > 1)
+		p->several -= --s->users == 1;
+	else
+		move(p, port, QUARANTINED, now + PC_PORT_QUARANTINE_NS);
 }
 
 void pc_ports_block(struct pc_ports *p, uint16_t port, uint64_t until)
@@ -317,4 +404,20 @@ void pc_ports_block(struct pc_ports *p, uint16_t port, uint64_t until)
 unsigned int pc_ports_in_use(const struct pc_ports *p)
 {
 	return p->in_use;
+}
+
+unsigned int pc_ports_shared(const struct pc_ports *p)
+{
+	return p->several;
+}
+
+uint32_t pc_ports_most_users(const struct pc_ports *p)
+{
+	uint32_t most = 0;
+
+	for (uint32_t port = p->low; port <= p->high; port++) {
+		if (slot(p, port)->users > most)
+			most = slot(p, port)->users;
+	}
+	return most;
 }

@@ -183,8 +183,9 @@ int pc_turn_new(const struct pc_turn_config *config, const struct pc_turn_ops *o
 	ops->random(ctx, t->hash_key, sizeof(t->hash_key));
 	memcpy(t->strangers.hash_key, t->hash_key, sizeof(t->hash_key));
 	ops->random(ctx, t->txid_key, sizeof(t->txid_key));
-	if (pc_htab_init(&t->allocs, 64) < 0 || pc_htab_init(&t->relayed, 64) < 0 ||
-	    pc_htab_init(&t->reservations, 8) < 0 || pc_htab_init(&t->tenants, 16) < 0)
+	if (pc_htab_init(&t->allocs, 64) < 0 || pc_htab_init(&t->sockets, 64) < 0 ||
+	    pc_htab_init(&t->holders, 64) < 0 || pc_htab_init(&t->reservations, 8) < 0 ||
+	    pc_htab_init(&t->tenants, 16) < 0)
 		return -ENOMEM;
 	r = pc_timers_new(now, &t->timers);
 	if (r < 0)
@@ -207,18 +208,22 @@ void pc_turn_free(struct pc_turn *t)
 	while ((n = pc_htab_iterate(&t->allocs, &it))) {
 		struct pc_turn_alloc *a = pc_container_of(n, struct pc_turn_alloc, node);
 
-		for (unsigned int i = 0; i < PC_ARRAY_SIZE(a->ports); i++) {
-			if (a->ports[i].open)
-				t->ops->port_close(t->ctx, a->ports[i].handle);
-		}
 		pc_timer_cancel(&a->timer);
 		pc_turn_alloc_free(a);
+	}
+	it = (struct pc_htab_iter){ 0 };
+	while ((n = pc_htab_iterate(&t->sockets, &it))) {
+		struct pc_turn_socket *s = pc_container_of(n, struct pc_turn_socket, node);
+
+		t->ops->port_close(t->ctx, s->handle);
+		free(s);
 	}
 	it = (struct pc_htab_iter){ 0 };
 	while ((n = pc_htab_iterate(&t->tenants, &it)))
 		free(pc_container_of(n, struct pc_turn_tenant, node));
 	pc_htab_free(&t->allocs);
-	pc_htab_free(&t->relayed);
+	pc_htab_free(&t->sockets);
+	pc_htab_free(&t->holders);
 	pc_htab_free(&t->reservations);
 	pc_htab_free(&t->tenants);
 	pc_timers_free(t->timers);
@@ -313,9 +318,15 @@ void pc_turn_get_stats(const struct pc_turn *t, struct pc_turn_stats *ret_stats)
 	ret_stats->allocations = (uint32_t)t->allocs.count;
 	ret_stats->channels = t->n_channels;
 	ret_stats->permissions = t->n_permissions;
-	ret_stats->ports_in_use = 0;
-	for (unsigned int i = 0; i < t->config.n_relay_ips; i++)
+	ret_stats->ports_in_use = ret_stats->ports_shared = ret_stats->port_sessions = 0;
+	for (unsigned int i = 0; i < t->config.n_relay_ips; i++) {
+		uint32_t most = pc_ports_most_users(t->ports[i]);
+
 		ret_stats->ports_in_use += pc_ports_in_use(t->ports[i]);
+		ret_stats->ports_shared += pc_ports_shared(t->ports[i]);
+		if (most > ret_stats->port_sessions)
+			ret_stats->port_sessions = most;
+	}
 }
 
 int pc_turn_each(const struct pc_turn *t, int (*fn)(void *arg, const struct pc_turn_view *view),
@@ -340,9 +351,9 @@ int pc_turn_each(const struct pc_turn *t, int (*fn)(void *arg, const struct pc_t
 		int r;
 
 		for (unsigned int i = 0, k = 0; i < PC_ARRAY_SIZE(a->ports); i++) {
-			if (!a->ports[i].open)
+			if (!a->ports[i].socket)
 				continue;
-			view.relayed[k] = a->ports[i].local;
+			view.relayed[k] = a->ports[i].socket->local;
 			pc_turn_to_external(t, &view.relayed[k++]);
 		}
 		r = fn(arg, &view);

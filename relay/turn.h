@@ -15,7 +15,7 @@
 #include "relay/policy.h"
 
 struct pc_turn;
-struct pc_turn_alloc;
+struct pc_turn_socket; /* a relayed port, of one allocation or of several */
 
 #define PC_TURN_MAX_RELAY_IPS 8
 #define PC_TURN_MAX_SECRETS   8
@@ -139,6 +139,7 @@ struct pc_turn_record {
 	struct pc_addr relayed[2]; /* local addresses; [1].ip.family 0 when there is one only */
 	uint64_t expires_ns;
 	uint64_t relayed_expires_ns[2]; /* each address of its own; 0: as expires_ns */
+	bool relayed_shared[2];		/* other allocations may have the same address */
 	uint64_t created_ns;
 	uint8_t txid[12]; /* of the Allocate request, to answer its retransmissions */
 	bool integrity256;
@@ -160,14 +161,14 @@ struct pc_turn_ops {
 	void (*send_peer)(void *ctx, void *port, const struct pc_addr *peer,
 			  const struct pc_dgram *d);
 	/*
-	 * Opens (binds) @local for @alloc: datagrams that arrive there are to be handed to
-	 * pc_turn_peer_input with @alloc. @alloc NULL: only hold the port (reservation); the
-	 * machine later calls port_assign. Returns 0 or -errno (-EADDRINUSE: another port is
-	 * tried).
+	 * Opens (binds) @local: datagrams that arrive there are to be handed to pc_turn_peer_input
+	 * with @socket. @socket NULL: only hold the port (reservation); the machine later calls
+	 * port_assign. A port is opened once, for its first allocation, and closed after its last.
+	 * Returns 0 or -errno (-EADDRINUSE: another port is tried).
 	 */
-	int (*port_open)(void *ctx, const struct pc_addr *local, struct pc_turn_alloc *alloc,
+	int (*port_open)(void *ctx, const struct pc_addr *local, struct pc_turn_socket *socket,
 			 void **ret_port);
-	void (*port_assign)(void *ctx, void *port, struct pc_turn_alloc *alloc);
+	void (*port_assign)(void *ctx, void *port, struct pc_turn_socket *socket);
 	void (*port_close)(void *ctx, void *port);
 	/* Counter slot for a new allocation. Returns 0 or PC_ERR_FULL. */
 	int (*slot_open)(void *ctx, uint64_t id, uint32_t tenant, uint32_t *ret_slot);
@@ -246,16 +247,16 @@ int pc_turn_reconfigure(struct pc_turn *t, const struct pc_turn_config *config, 
 void pc_turn_input(struct pc_turn *t, const struct pc_turn_path *path, struct pc_dgram *d,
 		   uint64_t now, uint64_t realtime_s);
 /*
- * A datagram from @peer on a relay port of @alloc (NULL: the port is only held); @local is the
- * port's address. @alloc may end during this call and those below: then port_close was called.
+ * A datagram from @peer on a relay port (NULL: the port is only held). @socket may end during this
+ * call and those below: then port_close was called.
  */
-void pc_turn_peer_input(struct pc_turn *t, struct pc_turn_alloc *alloc, const struct pc_addr *local,
+void pc_turn_peer_input(struct pc_turn *t, struct pc_turn_socket *socket,
 			const struct pc_addr *peer, struct pc_dgram *d, uint64_t now);
 /*
  * An ICMP error about a datagram sent to @peer (RFC 8656 section 11.5). @data: 4 bytes (MTU). True:
  * the client was told.
  */
-bool pc_turn_peer_icmp(struct pc_turn *t, struct pc_turn_alloc *alloc, const struct pc_addr *peer,
+bool pc_turn_peer_icmp(struct pc_turn *t, struct pc_turn_socket *socket, const struct pc_addr *peer,
 		       uint8_t type, uint8_t code, uint32_t data, uint64_t now);
 /* The same when only the address of the port it was sent from is known. */
 bool pc_turn_relayed_icmp(struct pc_turn *t, const struct pc_addr *local,
@@ -284,9 +285,12 @@ struct pc_turn_stats {
 	uint32_t channels;
 	uint32_t permissions;
 	uint32_t ports_in_use;
-	uint64_t requests[16]; /* by STUN method */
-	uint64_t errors[8];    /* by hundreds: [4] is 4xx */
-	uint64_t challenges;   /* 401 and 438 sent */
+	uint32_t ports_shared;	/* with several allocations */
+	uint32_t port_sessions; /* most allocations on one port */
+	uint64_t conflicts;	/* peers refused because another allocation on the port has them */
+	uint64_t requests[16];	/* by STUN method */
+	uint64_t errors[8];	/* by hundreds: [4] is 4xx */
+	uint64_t challenges;	/* 401 and 438 sent */
 	/* Datagrams of data that user space relayed or looked at. */
 	uint64_t data_up;
 	uint64_t data_down;

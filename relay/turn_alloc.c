@@ -112,6 +112,8 @@ void pc_turn_alloc_free(struct pc_turn_alloc *a)
 		free(a->channels[i]);
 	free(a->channels);
 	free(a->by_peer);
+	for (size_t i = 0; i < a->n_permissions; i++)
+		free(a->permissions[i]);
 	free(a->permissions);
 	pc_auth_wipe(&a->key, sizeof(a->key));
 	free(a);
@@ -123,12 +125,8 @@ void pc_turn_alloc_publish(struct pc_turn_alloc *a)
 
 	pc_htab_insert(&t->allocs, &a->node, hash_path(t, &a->path));
 	for (unsigned int i = 0; i < PC_ARRAY_SIZE(a->ports); i++) {
-		struct pc_turn_port *p = &a->ports[i];
-
-		if (!p->open)
-			continue;
-		pc_htab_insert(&t->relayed, &p->node, pc_turn_hash_addr(t, &p->local));
-		pc_turn_alloc_due(a, p->expires_ns);
+		if (a->ports[i].socket)
+			pc_turn_alloc_due(a, a->ports[i].expires_ns);
 	}
 	a->tenant->held++;
 	t->ops->client_set(t->ctx, &a->path, a->slot);
@@ -139,7 +137,7 @@ uint64_t pc_turn_alloc_expires(const struct pc_turn_alloc *a)
 	uint64_t latest = 0;
 
 	for (unsigned int i = 0; i < PC_ARRAY_SIZE(a->ports); i++) {
-		if (a->ports[i].open && a->ports[i].expires_ns > latest)
+		if (a->ports[i].socket && a->ports[i].expires_ns > latest)
 			latest = a->ports[i].expires_ns;
 	}
 	return latest;
@@ -148,16 +146,10 @@ uint64_t pc_turn_alloc_expires(const struct pc_turn_alloc *a)
 struct pc_turn_port *pc_turn_alloc_port(struct pc_turn_alloc *a, uint8_t family)
 {
 	for (unsigned int i = 0; i < PC_ARRAY_SIZE(a->ports); i++) {
-		if (a->ports[i].open && a->ports[i].local.ip.family == family)
+		if (a->ports[i].socket && a->ports[i].socket->local.ip.family == family)
 			return &a->ports[i];
 	}
 	return NULL;
-}
-
-static void unpublish_port(struct pc_turn_alloc *a, struct pc_turn_port *p, uint64_t now)
-{
-	pc_htab_remove(&a->t->relayed, &p->node);
-	pc_turn_port_close(a->t, p, now);
 }
 
 static bool gone_all(const struct pc_turn_alloc *a, const struct pc_addr *peer, bool with_port,
@@ -173,8 +165,8 @@ void pc_turn_alloc_end(struct pc_turn_alloc *a, uint64_t now)
 	pc_timer_cancel(&a->timer);
 	pc_turn_bindings_cut(a, gone_all, 0);
 	for (unsigned int i = 0; i < PC_ARRAY_SIZE(a->ports); i++) {
-		if (a->ports[i].open)
-			unpublish_port(a, &a->ports[i], now);
+		if (a->ports[i].socket)
+			pc_turn_port_close(t, &a->ports[i], now);
 	}
 	pc_htab_remove(&t->allocs, &a->node);
 	t->ops->client_del(t->ctx, &a->path);
@@ -193,8 +185,8 @@ static bool gone_family(const struct pc_turn_alloc *a, const struct pc_addr *pee
 
 void pc_turn_alloc_end_port(struct pc_turn_alloc *a, struct pc_turn_port *p, uint64_t now)
 {
-	pc_turn_bindings_cut(a, gone_family, p->local.ip.family);
-	unpublish_port(a, p, now);
+	pc_turn_bindings_cut(a, gone_family, p->socket->local.ip.family);
+	pc_turn_port_close(a->t, p, now);
 }
 
 void pc_turn_alloc_due(struct pc_turn_alloc *a, uint64_t at_ns)
@@ -216,11 +208,11 @@ static void find_deadline(struct pc_turn_alloc *a)
 {
 	a->deadline_ns = UINT64_MAX;
 	for (unsigned int i = 0; i < PC_ARRAY_SIZE(a->ports); i++) {
-		if (a->ports[i].open)
+		if (a->ports[i].socket)
 			pc_turn_alloc_due(a, a->ports[i].expires_ns);
 	}
 	for (size_t i = 0; i < a->n_permissions; i++)
-		pc_turn_alloc_due(a, a->permissions[i].expires_ns);
+		pc_turn_alloc_due(a, a->permissions[i]->expires_ns);
 	for (size_t i = 0; i < a->n_channels; i++)
 		pc_turn_alloc_due(a, a->channels[i]->expires_ns);
 }
@@ -234,7 +226,7 @@ bool pc_turn_alloc_live(struct pc_turn_alloc *a, uint64_t now)
 		return false;
 	}
 	for (unsigned int i = 0; i < PC_ARRAY_SIZE(a->ports); i++) {
-		if (a->ports[i].open && a->ports[i].expires_ns <= now)
+		if (a->ports[i].socket && a->ports[i].expires_ns <= now)
 			pc_turn_alloc_end_port(a, &a->ports[i], now);
 	}
 	pc_turn_bindings_cut(a, gone_expired, now);

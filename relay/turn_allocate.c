@@ -103,7 +103,7 @@ static unsigned int open_ports(struct pc_turn_request *req, struct pc_turn_alloc
 			       const struct options *o)
 {
 	struct pc_turn *t = req->t;
-	struct pc_turn_port next;
+	struct pc_turn_socket *next = NULL;
 	unsigned int n = 0, code = 440;
 
 	if (o->token)
@@ -123,8 +123,8 @@ static unsigned int open_ports(struct pc_turn_request *req, struct pc_turn_alloc
 		return code;
 	if (!o->reserve)
 		return 0;
-	if (pc_turn_reserve(t, a->tenant, &next, req->now, a->token) < 0) {
-		pc_turn_port_close(t, &next, req->now);
+	if (pc_turn_reserve(t, a->tenant, next, req->now, a->token) < 0) {
+		pc_turn_socket_put(t, next, req->now);
 		return 508;
 	}
 	a->has_token = true;
@@ -166,7 +166,7 @@ static unsigned int set_up(struct pc_turn_request *req, struct pc_turn_alloc *a,
 	if (!code)
 		return 0;
 	for (unsigned int i = 0; i < PC_ARRAY_SIZE(a->ports); i++) {
-		if (a->ports[i].open)
+		if (a->ports[i].socket)
 			pc_turn_port_close(t, &a->ports[i], req->now);
 	}
 	if (a->has_token)
@@ -191,10 +191,11 @@ static void answer(const struct pc_turn_request *req, const struct pc_turn_alloc
 
 	pc_turn_reply_begin(req, &r, PC_STUN_SUCCESS);
 	for (unsigned int i = 0; i < PC_ARRAY_SIZE(a->ports); i++) {
-		struct pc_addr external = a->ports[i].local;
+		struct pc_addr external;
 
-		if (!a->ports[i].open)
+		if (!a->ports[i].socket)
 			continue;
+		external = a->ports[i].socket->local;
 		pc_turn_to_external(req->t, &external);
 		pc_stun_put_xor_addr(&r.sw, PC_ATTR_XOR_RELAYED_ADDRESS, &external);
 	}

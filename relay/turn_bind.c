@@ -39,7 +39,7 @@ static size_t permission_index(const struct pc_turn_alloc *a, const struct pc_ip
 
 	while (low < high) {
 		size_t mid = (low + high) / 2;
-		int c = pc_turn_ip_compare(&a->permissions[mid].peer, peer);
+		int c = pc_turn_ip_compare(&a->permissions[mid]->peer, peer);
 
 		if (c == 0) {
 			*ret_found = true;
@@ -60,17 +60,17 @@ struct pc_turn_permission *pc_turn_permission_find(const struct pc_turn_alloc *a
 	bool found;
 	size_t i = permission_index(a, peer, &found);
 
-	return found ? &a->permissions[i] : NULL;
+	return found ? a->permissions[i] : NULL;
 }
 
 static bool permissions_grow(struct pc_turn_alloc *a)
 {
 	size_t cap = a->cap_permissions ? 2 * a->cap_permissions : 4;
-	struct pc_turn_permission *p;
+	struct pc_turn_permission **p;
 
 	if (a->n_permissions < a->cap_permissions)
 		return true;
-	p = realloc(a->permissions, cap * sizeof(*p));
+	p = realloc(a->permissions, cap * sizeof(struct pc_turn_permission *));
 	if (!p)
 		return false;
 	a->permissions = p;
@@ -85,13 +85,20 @@ struct pc_turn_permission *pc_turn_permission_add(struct pc_turn_alloc *a, const
 	size_t i = permission_index(a, peer, &found);
 
 	if (found)
-		return &a->permissions[i];
+		return a->permissions[i];
 	if (a->n_permissions >= a->quota.permissions ||
-	    a->n_permissions >= PC_TURN_MAX_PERMISSIONS || !permissions_grow(a))
+	    a->n_permissions >= PC_TURN_MAX_PERMISSIONS ||
+	    pc_turn_holder_find(a->t, pc_turn_alloc_port(a, peer->family)->socket, peer) ||
+	    !permissions_grow(a))
 		return NULL;
-	p = &a->permissions[i];
-	memmove(p + 1, p, (a->n_permissions - i) * sizeof(*p));
-	*p = (struct pc_turn_permission){ .peer = *peer };
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return NULL;
+	p->alloc = a;
+	p->peer = *peer;
+	memmove(&a->permissions[i + 1], &a->permissions[i], (a->n_permissions - i) * sizeof(p));
+	a->permissions[i] = p;
+	pc_turn_holder_add(a->t, p);
 	a->n_permissions++;
 	a->t->n_permissions++;
 	return p;
@@ -107,7 +114,7 @@ static void fill_perm(struct pc_turn_alloc *a, const struct pc_turn_permission *
 		.slot = a->slot,
 		.client = a->path.client,
 		.server = a->path.server,
-		.relayed = port->local,
+		.relayed = port->socket->local,
 		.peer = p->peer,
 		.hairpin = ip >= 0,
 		.user_space = ip >= 0 && !pc_ip_equal(&a->t->config.relay_ips[ip].local, &p->peer),
@@ -139,16 +146,19 @@ int pc_turn_permission_tell(struct pc_turn_alloc *a, struct pc_turn_permission *
 
 void pc_turn_permission_remove(struct pc_turn_alloc *a, struct pc_turn_permission *p)
 {
-	size_t i = (size_t)(p - a->permissions);
 	struct pc_turn_perm perm;
+	bool found;
+	size_t i = permission_index(a, &p->peer, &found);
 
 	if (p->installed) {
 		fill_perm(a, p, &perm);
 		a->t->ops->perm_del(a->t->ctx, &perm);
 	}
-	memmove(p, p + 1, (a->n_permissions - i - 1) * sizeof(*p));
+	pc_turn_holder_remove(a->t, p);
 	a->n_permissions--;
+	memmove(&a->permissions[i], &a->permissions[i + 1], (a->n_permissions - i) * sizeof(p));
 	a->t->n_permissions--;
+	free(p);
 }
 
 bool pc_turn_peers_admit(struct pc_turn_alloc *a, unsigned int n, uint64_t now)
@@ -277,7 +287,7 @@ static void fill_flow(struct pc_turn_alloc *a, const struct pc_turn_channel *ch,
 		.channel = ch->number,
 		.client = a->path.client,
 		.server = a->path.server,
-		.relayed = port->local,
+		.relayed = port->socket->local,
 		.peer = ch->peer,
 		.hairpin = pc_turn_relay_ip(a->t, &ch->peer.ip) >= 0,
 		.expires_ns = ch->flow_expires_ns,
@@ -339,7 +349,7 @@ void pc_turn_bindings_sync(struct pc_turn_alloc *a, const struct pc_ip *peer, bo
 {
 	/* What cannot be told leaves its packets to user space. */
 	for (size_t i = 0; i < a->n_permissions; i++) {
-		struct pc_turn_permission *p = &a->permissions[i];
+		struct pc_turn_permission *p = a->permissions[i];
 
 		if (p->expires_ns && (!peer || pc_ip_equal(&p->peer, peer)))
 			pc_turn_permission_tell(a, p, p->expires_ns, force);
@@ -366,7 +376,7 @@ bool pc_turn_bindings_cut(struct pc_turn_alloc *a,
 		}
 	}
 	for (size_t i = a->n_permissions; i-- > 0;) {
-		struct pc_turn_permission *p = &a->permissions[i];
+		struct pc_turn_permission *p = a->permissions[i];
 		struct pc_addr peer = { .ip = p->peer };
 
 		if (!gone(a, &peer, false, p->expires_ns, arg))

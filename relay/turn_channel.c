@@ -31,6 +31,16 @@ static bool conflicts(const struct pc_turn_alloc *a, uint16_t number, const stru
 	return by_number != by_peer;
 }
 
+/* Whether nobody else on the port has the peer; else the client's next port will do. */
+static bool claim_peer(struct pc_turn_request *req, const struct pc_addr *peer)
+{
+	if (!pc_turn_peer_taken(req->alloc, &peer->ip, req->now))
+		return true;
+	pc_turn_refused_add(req->alloc, &peer->ip, req->now);
+	req->t->stats.conflicts++;
+	return false;
+}
+
 /* Binds or refreshes. Everything is as before when it returns an error code. */
 static unsigned int bind_channel(struct pc_turn_request *req, uint16_t number,
 				 const struct pc_addr *peer)
@@ -79,6 +89,8 @@ void pc_turn_channel_bind(struct pc_turn_request *req)
 		code = 400;
 	if (!code)
 		code = pc_turn_peer_check(req->alloc, &peer, true);
+	if (!code && !claim_peer(req, &peer))
+		code = 508;
 	if (!code)
 		code = bind_channel(req, number, &peer);
 	if (code) {

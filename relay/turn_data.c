@@ -105,38 +105,27 @@ static bool relay_down(struct pc_turn_alloc *a, const struct pc_addr *peer, stru
 	return true;
 }
 
-static struct pc_turn_port *find_relayed(struct pc_turn *t, const struct pc_addr *local,
-					 uint64_t now)
-{
-	struct pc_hnode *n = pc_htab_first(&t->relayed, pc_turn_hash_addr(t, local));
-
-	for (; n; n = pc_htab_next(n)) {
-		struct pc_turn_port *p = pc_container_of(n, struct pc_turn_port, node);
-
-		if (!pc_addr_equal(&p->local, local))
-			continue;
-		return pc_turn_alloc_live(p->alloc, now) && p->open ? p : NULL;
-	}
-	return NULL;
-}
-
 /* From one client of this relay to another: no socket, so nothing of the host can be reached. */
 static void relay_inside(struct pc_turn_alloc *a, const struct pc_turn_port *port,
 			 const struct pc_addr *peer, struct payload *p, uint64_t now)
 {
 	struct pc_turn *t = a->t;
-	struct pc_addr from = port->local, to = *peer;
+	struct pc_addr from = port->socket->local, to = *peer;
+	const struct pc_turn_permission *perm;
+	const struct pc_turn_socket *target;
 	uint32_t bytes = (uint32_t)p->len;
-	struct pc_turn_port *target;
 
 	pc_turn_to_external(t, &from);
 	pc_turn_to_local(t, &to);
-	target = find_relayed(t, &to, now);
-	if (!target)
+	target = pc_turn_socket_find(t, &to);
+	if (!target || target->held) {
 		pc_turn_drop(t, PC_TURN_DROP_NO_ALLOCATION);
-	else if (!pc_turn_permission_find(target->alloc, &from.ip))
+		return;
+	}
+	perm = pc_turn_holder_live(t, target, &from.ip, now);
+	if (!perm)
 		pc_turn_drop(t, PC_TURN_DROP_NO_PERMISSION);
-	else if (relay_down(target->alloc, &from, p))
+	else if (relay_down(perm->alloc, &from, p))
 		t->ops->count(t->ctx, a->slot, true, bytes, wire_bytes(from.ip.family, bytes));
 }
 
@@ -160,7 +149,7 @@ static void relay_up(struct pc_turn_alloc *a, const struct pc_addr *peer, struct
 		relay_inside(a, port, peer, p, now);
 		return;
 	}
-	t->ops->send_peer(t->ctx, port->handle, peer, &d);
+	t->ops->send_peer(t->ctx, port->socket->handle, peer, &d);
 	t->ops->count(t->ctx, a->slot, true, (uint32_t)d.len, wire_bytes(peer->ip.family, d.len));
 }
 
@@ -254,20 +243,21 @@ void pc_turn_send_indication(struct pc_turn *t, const struct pc_turn_path *path,
 	relay_up(a, &peer, &p, now);
 }
 
-void pc_turn_peer_input(struct pc_turn *t, struct pc_turn_alloc *alloc, const struct pc_addr *local,
+void pc_turn_peer_input(struct pc_turn *t, struct pc_turn_socket *socket,
 			const struct pc_addr *peer, struct pc_dgram *d, uint64_t now)
 {
 	struct payload p = { .data = d->data, .len = d->len, .tos = d->tos };
+	const struct pc_turn_permission *perm;
 
 	/* A port that is only reserved has no allocation yet. */
-	if (!alloc || !pc_turn_alloc_live(alloc, now) ||
-	    !pc_turn_alloc_port(alloc, peer->ip.family)) {
+	if (!socket) {
 		pc_turn_drop(t, PC_TURN_DROP_NO_ALLOCATION);
 		return;
 	}
+	perm = pc_turn_holder_live(t, socket, &peer->ip, now);
 	/* Clients of this relay reach each other inside; from outside their addresses are forged.
 	 */
-	if (!pc_turn_permission_find(alloc, &peer->ip) || pc_turn_relay_ip(t, &peer->ip) >= 0) {
+	if (!perm || pc_turn_relay_ip(t, &peer->ip) >= 0) {
 		pc_turn_drop(t, PC_TURN_DROP_NO_PERMISSION);
 		return;
 	}
@@ -275,7 +265,7 @@ void pc_turn_peer_input(struct pc_turn *t, struct pc_turn_alloc *alloc, const st
 		pc_turn_drop(t, PC_TURN_DROP_TTL);
 		return;
 	}
-	relay_down(alloc, peer, &p);
+	relay_down(perm->alloc, peer, &p);
 }
 
 /* Only errors a sender can act on, RFC 8656 section 11.5. */
@@ -284,17 +274,19 @@ static bool icmp_relevant(uint8_t family, uint8_t type)
 	return family == 4 ? type == 3 || type == 11 : type >= 1 && type <= 3;
 }
 
-bool pc_turn_peer_icmp(struct pc_turn *t, struct pc_turn_alloc *alloc, const struct pc_addr *peer,
+bool pc_turn_peer_icmp(struct pc_turn *t, struct pc_turn_socket *socket, const struct pc_addr *peer,
 		       uint8_t type, uint8_t code, uint32_t data, uint64_t now)
 {
+	const struct pc_turn_permission *perm = NULL;
 	bool too_big = peer->ip.family == 4 ? type == 3 && code == 4 : type == 2;
 	uint8_t txid[PC_STUN_TXID_LEN], value[8];
 	struct pc_turn_reply r;
 	struct pc_dgram d = { .data = r.buf, .ttl = TURN_DEFAULT_TTL };
 	struct pc_writer w;
 
-	if (!alloc || !icmp_relevant(peer->ip.family, type) || !pc_turn_alloc_live(alloc, now) ||
-	    !pc_turn_permission_find(alloc, &peer->ip))
+	if (socket && icmp_relevant(peer->ip.family, type))
+		perm = pc_turn_holder_live(t, socket, &peer->ip, now);
+	if (!perm)
 		return false;
 	/* RFC 8656 section 18.13: 16 bits reserved, 7 of type, 9 of code. */
 	pc_writer_init(&w, value, sizeof(value));
@@ -306,7 +298,7 @@ bool pc_turn_peer_icmp(struct pc_turn *t, struct pc_turn_alloc *alloc, const str
 	pc_stun_put_xor_addr(&r.sw, PC_ATTR_XOR_PEER_ADDRESS, peer);
 	pc_stun_put(&r.sw, PC_ATTR_ICMP, value, sizeof(value));
 	d.len = pc_stun_end(&r.sw);
-	t->ops->send_client(t->ctx, &alloc->path, &d);
+	t->ops->send_client(t->ctx, &perm->alloc->path, &d);
 	return true;
 }
 
@@ -314,9 +306,7 @@ bool pc_turn_relayed_icmp(struct pc_turn *t, const struct pc_addr *local,
 			  const struct pc_addr *peer, uint8_t type, uint8_t code, uint32_t data,
 			  uint64_t now)
 {
-	const struct pc_turn_port *port = find_relayed(t, local, now);
-
-	return port && pc_turn_peer_icmp(t, port->alloc, peer, type, code, data, now);
+	return pc_turn_peer_icmp(t, pc_turn_socket_find(t, local), peer, type, code, data, now);
 }
 
 bool pc_turn_serves(struct pc_turn *t, const struct pc_turn_path *path, uint64_t now)

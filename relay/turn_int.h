@@ -8,6 +8,7 @@
  * turn_alloc.c       life of an allocation: tables, expiry, teardown
  * turn_record.c      allocations to and from the store
  * turn_port.c        relayed transport addresses and reservations
+ * turn_share.c       who has a peer on a port of several allocations, and what was refused there
  * turn_bind.c        permissions, channels and the flows that follow from them
  * turn_allocate.c turn_refresh.c turn_permission.c turn_channel.c    one method each
  * turn_data.c        application data in both directions
@@ -37,18 +38,27 @@
 #define TURN_CHANNEL_HEADER 4
 #define TURN_METHODS	    16
 
-/* One relayed transport address. */
-struct pc_turn_port {
-	struct pc_hnode node; /* in pc_turn.relayed; only while it belongs to an allocation */
-	struct pc_turn_alloc *alloc;
-	void *handle; /* of the caller; valid while `open` */
+/* A relayed port, bound while anybody has it. */
+struct pc_turn_socket {
+	struct pc_hnode node; /* in pc_turn.sockets */
+	void *handle;	      /* of the caller */
 	struct pc_addr local;
 	unsigned int ip; /* index of its relay address in the configuration */
-	uint64_t expires_ns;
-	bool open;
+	uint32_t users;	 /* allocations; a reservation is one */
+	bool shared;	 /* others may join */
+	bool held;	 /* by a reservation: no allocation has it yet */
 };
 
+/* One relayed transport address of an allocation. */
+struct pc_turn_port {
+	struct pc_turn_socket *socket; /* NULL: there is none */
+	uint64_t expires_ns;
+};
+
+/* On one socket one allocation at a time has a permission for an address. */
 struct pc_turn_permission {
+	struct pc_hnode node; /* in pc_turn.holders, by socket and peer */
+	struct pc_turn_alloc *alloc;
 	struct pc_ip peer;	  /* external address of a relay address */
 	bool installed;		  /* the data plane knows it */
 	uint64_t expires_ns;	  /* 0: being created by the request at hand */
@@ -76,7 +86,7 @@ struct pc_turn_reservation {
 	struct pc_turn *t;
 	struct pc_timer timer;
 	struct pc_turn_tenant *tenant;
-	struct pc_turn_port port;
+	struct pc_turn_socket *socket;
 	uint8_t token[TURN_TOKEN_LEN];
 };
 
@@ -107,11 +117,24 @@ struct pc_turn_alloc {
 	uint16_t username_len;
 	char username[PC_AUTH_NAME_MAX + 1];
 
-	struct pc_turn_permission *permissions; /* sorted by peer */
+	struct pc_turn_permission **permissions; /* sorted by peer */
 	size_t n_permissions, cap_permissions;
 	struct pc_turn_channel **channels; /* sorted by number */
 	struct pc_turn_channel **by_peer;  /* the same, sorted by peer */
 	size_t n_channels, cap_channels;
+};
+
+/*
+ * Peers that a client of a tenant was refused because another allocation on its port has them: its
+ * next port is one where nobody does. In sets; a new one takes the place of the oldest.
+ */
+#define TURN_REFUSED_SETS 256
+#define TURN_REFUSED_WAYS 8
+#define TURN_REFUSED_NS	  (60 * PC_NS_PER_S)
+struct pc_turn_refused {
+	uint64_t tag;
+	uint64_t until_ns;
+	struct pc_ip peer;
 };
 
 struct pc_turn {
@@ -122,13 +145,20 @@ struct pc_turn {
 	uint8_t txid_key[16];
 	uint64_t txid_counter;
 	struct pc_htab allocs;	/* by 5-tuple */
-	struct pc_htab relayed; /* pc_turn_port by local address */
+	struct pc_htab sockets; /* by local address */
+	struct pc_htab holders; /* pc_turn_permission by socket and peer */
 	struct pc_htab reservations;
 	struct pc_htab tenants;
 	struct pc_timers *timers;
 	struct pc_ports *ports[PC_TURN_MAX_RELAY_IPS];
+<<<<<<< HEAD
 	struct pc_strangers strangers; /* answers to sources that proved nothing */
 	struct pc_turn_stats stats;    /* counters; gauges are filled when asked */
+=======
+	struct pc_turn_stranger strangers[TURN_STRANGER_SETS][TURN_STRANGER_WAYS];
+	struct pc_turn_refused refused[TURN_REFUSED_SETS][TURN_REFUSED_WAYS];
+	struct pc_turn_stats stats; /* counters; gauges are filled when asked */
+>>>>>>> 5409e82 (relay: several sessions on one relay port when none is free)
 	uint32_t n_permissions, n_channels;
 };
 
@@ -211,24 +241,48 @@ int pc_turn_relay_ip(const struct pc_turn *t, const struct pc_ip *ip);
 void pc_turn_to_external(const struct pc_turn *t, struct pc_addr *addr);
 void pc_turn_to_local(const struct pc_turn *t, struct pc_addr *addr);
 bool pc_turn_has_family(const struct pc_turn *t, uint8_t family);
+/* The socket of a relayed address (local form), or NULL. */
+struct pc_turn_socket *pc_turn_socket_find(const struct pc_turn *t, const struct pc_addr *local);
+/* One user less; closed after the last one. */
+void pc_turn_socket_put(struct pc_turn *t, struct pc_turn_socket *s, uint64_t now);
 /*
- * Opens a random port of @family for @a in @ret_port. With @ret_next the port is even and its
- * successor is held too. Returns 0 or PC_ERR_FULL.
+ * A random port of @family for @a in @ret_port: a free one, or where there is none one that others
+ * have too. @even: even and never shared; with @ret_next its successor is held too. Returns 0 or
+ * PC_ERR_FULL.
  */
-int pc_turn_port_open(struct pc_turn *t, uint8_t family, bool even, struct pc_turn_alloc *a,
-		      uint64_t now, struct pc_turn_port *ret_port, struct pc_turn_port *ret_next);
-/* Opens that very address (restart). Returns 0 or a negative code. */
-int pc_turn_port_open_exact(struct pc_turn *t, const struct pc_addr *local, struct pc_turn_alloc *a,
+int pc_turn_port_open(struct pc_turn *t, uint8_t family, bool even, const struct pc_turn_alloc *a,
+		      uint64_t now, struct pc_turn_port *ret_port,
+		      struct pc_turn_socket **ret_next);
+/* That very address (restart); others may have it too when @shared. 0 or a negative code. */
+int pc_turn_port_open_exact(struct pc_turn *t, const struct pc_addr *local, bool shared,
 			    uint64_t now, struct pc_turn_port *ret_port);
 void pc_turn_port_close(struct pc_turn *t, struct pc_turn_port *p, uint64_t now);
-/* Takes over @port (held) into a reservation that ends by itself. 0 or -ENOMEM. */
-int pc_turn_reserve(struct pc_turn *t, struct pc_turn_tenant *tenant, struct pc_turn_port *port,
+/* Takes over @held into a reservation that ends by itself. 0 or -ENOMEM. */
+int pc_turn_reserve(struct pc_turn *t, struct pc_turn_tenant *tenant, struct pc_turn_socket *held,
 		    uint64_t now, uint8_t ret_token[static TURN_TOKEN_LEN]);
 /* Gives the reserved port to @a. Returns 0 or PC_ERR_NOT_FOUND. */
 int pc_turn_reservation_take(struct pc_turn *t, const uint8_t *token, struct pc_turn_alloc *a,
 			     struct pc_turn_port *ret_port);
 void pc_turn_reservation_cancel(struct pc_turn *t, const uint8_t *token, uint64_t now);
 void pc_turn_reservations_free(struct pc_turn *t, uint32_t tenant, uint64_t now);
+
+/* --- turn_share.c --- */
+void pc_turn_holder_add(struct pc_turn *t, struct pc_turn_permission *p);
+void pc_turn_holder_remove(struct pc_turn *t, struct pc_turn_permission *p);
+/* Who has a permission for @peer on @s, alive or not; NULL: nobody. */
+struct pc_turn_permission *pc_turn_holder_find(const struct pc_turn *t,
+					       const struct pc_turn_socket *s,
+					       const struct pc_ip *peer);
+/* The same without what has expired, which is removed; @s may end with it. */
+struct pc_turn_permission *pc_turn_holder_live(struct pc_turn *t, const struct pc_turn_socket *s,
+					       const struct pc_ip *peer, uint64_t now);
+/* Whether another allocation on @a's port has @peer, of whose family @a has an address. */
+bool pc_turn_peer_taken(struct pc_turn_alloc *a, const struct pc_ip *peer, uint64_t now);
+/* Remembers that @a was refused @peer. */
+void pc_turn_refused_add(struct pc_turn_alloc *a, const struct pc_ip *peer, uint64_t now);
+/* What @a's client was refused lately. Returns how many. */
+unsigned int pc_turn_refused_get(const struct pc_turn *t, const struct pc_turn_alloc *a,
+				 uint64_t now, struct pc_ip ret_peers[static TURN_REFUSED_WAYS]);
 
 /* --- turn_bind.c --- */
 /* Decodes an XOR-PEER-ADDRESS of a client; relay addresses come out in external form. */
@@ -239,7 +293,7 @@ unsigned int pc_turn_peer_check(struct pc_turn_alloc *a, const struct pc_addr *p
 				bool with_port);
 struct pc_turn_permission *pc_turn_permission_find(const struct pc_turn_alloc *a,
 						   const struct pc_ip *peer);
-/* Existing or new (expires_ns 0). NULL: quota or memory. */
+/* Existing or new (expires_ns 0). NULL: quota, memory, or another allocation on the port has it. */
 struct pc_turn_permission *pc_turn_permission_add(struct pc_turn_alloc *a,
 						  const struct pc_ip *peer);
 void pc_turn_permission_remove(struct pc_turn_alloc *a, struct pc_turn_permission *p);

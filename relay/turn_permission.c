@@ -25,6 +25,31 @@ static unsigned int check_peers(struct pc_turn_request *req)
 	return n ? 0 : 400;
 }
 
+/* Whether others on the port have none of them; else the client's next port will do. */
+static bool claim_peers(struct pc_turn_request *req)
+{
+	struct pc_stun_attr attr;
+	struct pc_addr peer;
+	bool taken = false;
+	size_t pos;
+
+	pc_stun_for_each (req->msg, pos, attr) {
+		if (attr.type == PC_ATTR_XOR_PEER_ADDRESS &&
+		    pc_turn_peer_addr(req, &attr, &peer) == 0)
+			taken |= pc_turn_peer_taken(req->alloc, &peer.ip, req->now);
+	}
+	if (!taken)
+		return true;
+	/* Of the next port all of them are asked. */
+	pc_stun_for_each (req->msg, pos, attr) {
+		if (attr.type == PC_ATTR_XOR_PEER_ADDRESS &&
+		    pc_turn_peer_addr(req, &attr, &peer) == 0)
+			pc_turn_refused_add(req->alloc, &peer.ip, req->now);
+	}
+	req->t->stats.conflicts++;
+	return false;
+}
+
 /* Adds the new ones as pending. Returns how many, or -1 when there is no room. */
 static int add_pending(struct pc_turn_request *req)
 {
@@ -45,8 +70,8 @@ static int add_pending(struct pc_turn_request *req)
 static void remove_pending(struct pc_turn_alloc *a)
 {
 	for (size_t i = a->n_permissions; i-- > 0;) {
-		if (a->permissions[i].expires_ns == 0)
-			pc_turn_permission_remove(a, &a->permissions[i]);
+		if (a->permissions[i]->expires_ns == 0)
+			pc_turn_permission_remove(a, a->permissions[i]);
 	}
 }
 
@@ -54,7 +79,7 @@ static void remove_pending(struct pc_turn_alloc *a)
 static int tell_pending(struct pc_turn_alloc *a, uint64_t expires)
 {
 	for (size_t i = 0; i < a->n_permissions; i++) {
-		struct pc_turn_permission *p = &a->permissions[i];
+		struct pc_turn_permission *p = a->permissions[i];
 
 		if (p->expires_ns == 0 &&
 		    pc_turn_permission_tell(a, p, expires, false) == PC_ERR_FULL)
@@ -92,6 +117,8 @@ void pc_turn_create_permission(struct pc_turn_request *req)
 	uint64_t expires = req->now + TURN_PERMISSION_NS;
 	int added;
 
+	if (!code && !claim_peers(req))
+		code = 508;
 	if (code) {
 		pc_turn_reply_error(req, code);
 		return;

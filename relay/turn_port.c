@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Relayed transport addresses: opening, closing, and pairs held for a RESERVATION-TOKEN. */
+/* Relayed transport addresses: opening, sharing, closing, and pairs held for a RESERVATION-TOKEN.
+ */
 #include "relay/turn_int.h"
 
 #include <errno.h>
@@ -50,45 +51,72 @@ bool pc_turn_has_family(const struct pc_turn *t, uint8_t family)
 	return false;
 }
 
-/* Binds a port that is already taken in the bookkeeping; gives it back on failure. */
-static int port_bind(struct pc_turn *t, unsigned int ip, uint16_t port, struct pc_turn_alloc *a,
-		     uint64_t now, struct pc_turn_port *ret_port)
+struct pc_turn_socket *pc_turn_socket_find(const struct pc_turn *t, const struct pc_addr *local)
 {
-	struct pc_addr local = { .ip = t->config.relay_ips[ip].local, .port = port };
-	void *handle = NULL;
-	int r = t->ops->port_open(t->ctx, &local, a, &handle);
+	struct pc_hnode *n = pc_htab_first(&t->sockets, pc_turn_hash_addr(t, local));
 
+	for (; n; n = pc_htab_next(n)) {
+		struct pc_turn_socket *s = pc_container_of(n, struct pc_turn_socket, node);
+
+		if (pc_addr_equal(&s->local, local))
+			return s;
+	}
+	return NULL;
+}
+
+/* Binds a port that is already taken in the bookkeeping; gives it back on failure. */
+static int socket_open(struct pc_turn *t, unsigned int ip, uint16_t port, bool held, bool shared,
+		       uint64_t now, struct pc_turn_socket **ret_socket)
+{
+	struct pc_turn_socket *s = calloc(1, sizeof(*s));
+	int r = -ENOMEM;
+
+	if (s) {
+		s->local = (struct pc_addr){ .ip = t->config.relay_ips[ip].local, .port = port };
+		s->ip = ip;
+		s->users = 1;
+		s->held = held;
+		s->shared = shared;
+		r = t->ops->port_open(t->ctx, &s->local, held ? NULL : s, &s->handle);
+	}
 	if (r < 0) {
+		free(s);
 		pc_ports_release(t->ports[ip], port, now);
 		if (r == -EADDRINUSE)
 			pc_ports_block(t->ports[ip], port, now + PORT_BLOCK_NS);
 		return r;
 	}
-	*ret_port = (struct pc_turn_port){
-		.alloc = a,
-		.handle = handle,
-		.local = local,
-		.ip = ip,
-		.open = true,
-	};
+	pc_htab_insert(&t->sockets, &s->node, pc_turn_hash_addr(t, &s->local));
+	*ret_socket = s;
 	return 0;
 }
 
-/* The successor of @first, held for nobody yet. */
-static int port_hold_next(struct pc_turn *t, const struct pc_turn_port *first, uint64_t now,
-			  struct pc_turn_port *ret_next)
+void pc_turn_socket_put(struct pc_turn *t, struct pc_turn_socket *s, uint64_t now)
 {
-	uint16_t next = first->local.port + 1;
-	int r = pc_ports_take_exact(t->ports[first->ip], next);
-
-	return r < 0 ? r : port_bind(t, first->ip, next, NULL, now, ret_next);
+	if (--s->users == 0)
+		t->ops->port_close(t->ctx, s->handle);
+	pc_ports_release(t->ports[s->ip], s->local.port, now);
+	if (s->users)
+		return;
+	pc_htab_remove(&t->sockets, &s->node);
+	free(s);
 }
 
-static int port_open_on(struct pc_turn *t, unsigned int ip, bool even, struct pc_turn_alloc *a,
-			uint64_t now, struct pc_turn_port *ret_port, struct pc_turn_port *ret_next)
+/* The successor of @first, held for nobody yet. */
+static int socket_hold_next(struct pc_turn *t, const struct pc_turn_socket *first, uint64_t now,
+			    struct pc_turn_socket **ret_next)
+{
+	uint16_t next = first->local.port + 1;
+	int r = pc_ports_take_exact(t->ports[first->ip], next, false);
+
+	return r < 0 ? r : socket_open(t, first->ip, next, true, false, now, ret_next);
+}
+
+static int open_on(struct pc_turn *t, unsigned int ip, bool even, uint64_t now,
+		   struct pc_turn_socket **ret_socket, struct pc_turn_socket **ret_next)
 {
 	for (unsigned int i = 0; i < PORT_TRIES; i++) {
-		struct pc_turn_port first;
+		struct pc_turn_socket *first;
 		uint32_t random;
 		uint16_t port;
 		int r;
@@ -97,14 +125,14 @@ static int port_open_on(struct pc_turn *t, unsigned int ip, bool even, struct pc
 		r = pc_ports_take(t->ports[ip], now, random, even, ret_next != NULL, &port);
 		if (r < 0)
 			return r;
-		r = port_bind(t, ip, port, a, now, &first);
+		r = socket_open(t, ip, port, false, !even, now, &first);
 		if (r == 0 && ret_next) {
-			r = port_hold_next(t, &first, now, ret_next);
+			r = socket_hold_next(t, first, now, ret_next);
 			if (r < 0)
-				pc_turn_port_close(t, &first, now);
+				pc_turn_socket_put(t, first, now);
 		}
 		if (r == 0) {
-			*ret_port = first;
+			*ret_socket = first;
 			return 0;
 		}
 		if (r != -EADDRINUSE)
@@ -113,43 +141,114 @@ static int port_open_on(struct pc_turn *t, unsigned int ip, bool even, struct pc
 	return PC_ERR_FULL;
 }
 
-int pc_turn_port_open(struct pc_turn *t, uint8_t family, bool even, struct pc_turn_alloc *a,
-		      uint64_t now, struct pc_turn_port *ret_port, struct pc_turn_port *ret_next)
+struct share {
+	struct pc_turn *t;
+	unsigned int ip;
+	struct pc_ip avoid[TURN_REFUSED_WAYS];
+	unsigned int n_avoid;
+};
+
+static bool share_fits(void *arg, uint16_t port)
 {
-	unsigned int n = t->config.n_relay_ips;
-	uint32_t start;
+	const struct share *sh = arg;
+	const struct pc_addr local = { .ip = sh->t->config.relay_ips[sh->ip].local, .port = port };
+	const struct pc_turn_socket *s = sh->n_avoid ? pc_turn_socket_find(sh->t, &local) : NULL;
 
-	t->ops->random(t->ctx, &start, sizeof(start));
-	for (unsigned int i = 0; i < n; i++) {
-		unsigned int ip = (start % n + i) % n;
+	for (unsigned int i = 0; i < sh->n_avoid; i++) {
+		if (pc_turn_holder_find(sh->t, s, &sh->avoid[i]))
+			return false;
+	}
+	return true;
+}
 
-		if (t->config.relay_ips[ip].local.family == family &&
-		    port_open_on(t, ip, even, a, now, ret_port, ret_next) == 0)
+/* A port of others on relay address @sh->ip. */
+static int share_on(struct share *sh, struct pc_turn_socket **ret_socket)
+{
+	struct pc_turn *t = sh->t;
+	struct pc_addr local = { .ip = t->config.relay_ips[sh->ip].local };
+	uint64_t random;
+	int r;
+
+	t->ops->random(t->ctx, &random, sizeof(random));
+	r = pc_ports_share(t->ports[sh->ip], random, share_fits, sh, &local.port);
+	if (r < 0)
+		return r;
+	*ret_socket = pc_turn_socket_find(t, &local);
+	(*ret_socket)->users++;
+	return 0;
+}
+
+static int open_shared(struct share *sh, uint8_t family, uint32_t start,
+		       struct pc_turn_socket **ret_socket)
+{
+	const struct pc_turn_config *c = &sh->t->config;
+
+	for (unsigned int i = 0; i < c->n_relay_ips; i++) {
+		sh->ip = (start + i) % c->n_relay_ips;
+		if (c->relay_ips[sh->ip].local.family == family && share_on(sh, ret_socket) == 0)
 			return 0;
 	}
 	return PC_ERR_FULL;
 }
 
-int pc_turn_port_open_exact(struct pc_turn *t, const struct pc_addr *local, struct pc_turn_alloc *a,
+int pc_turn_port_open(struct pc_turn *t, uint8_t family, bool even, const struct pc_turn_alloc *a,
+		      uint64_t now, struct pc_turn_port *ret_port, struct pc_turn_socket **ret_next)
+{
+	unsigned int n = t->config.n_relay_ips;
+	struct share sh = { .t = t };
+	uint32_t start;
+
+	t->ops->random(t->ctx, &start, sizeof(start));
+	start %= n;
+	for (unsigned int i = 0; i < n; i++) {
+		unsigned int ip = (start + i) % n;
+
+		if (t->config.relay_ips[ip].local.family == family &&
+		    open_on(t, ip, even, now, &ret_port->socket, ret_next) == 0)
+			return 0;
+	}
+	if (even)
+		return PC_ERR_FULL;
+	/*
+	 * None is free. What this client was refused lately decides between ports, never whether it
+	 * gets one: it may want other peers now.
+	 */
+	sh.n_avoid = pc_turn_refused_get(t, a, now, sh.avoid);
+	if (open_shared(&sh, family, start, &ret_port->socket) == 0)
+		return 0;
+	if (!sh.n_avoid)
+		return PC_ERR_FULL;
+	sh.n_avoid = 0;
+	return open_shared(&sh, family, start, &ret_port->socket);
+}
+
+int pc_turn_port_open_exact(struct pc_turn *t, const struct pc_addr *local, bool shared,
 			    uint64_t now, struct pc_turn_port *ret_port)
 {
+	struct pc_turn_socket *s;
+
 	for (unsigned int i = 0; i < t->config.n_relay_ips; i++) {
 		int r;
 
 		if (!pc_ip_equal(&t->config.relay_ips[i].local, &local->ip))
 			continue;
-		r = pc_ports_take_exact(t->ports[i], local->port);
-		return r < 0 ? r : port_bind(t, i, local->port, a, now, ret_port);
+		r = pc_ports_take_exact(t->ports[i], local->port, shared);
+		if (r < 0)
+			return r;
+		s = pc_turn_socket_find(t, local);
+		if (!s)
+			return socket_open(t, i, local->port, false, shared, now,
+					   &ret_port->socket);
+		s->users++;
+		ret_port->socket = s;
+		return 0;
 	}
 	return PC_ERR_RANGE;
 }
 
 void pc_turn_port_close(struct pc_turn *t, struct pc_turn_port *p, uint64_t now)
 {
-	t->ops->port_close(t->ctx, p->handle);
-	pc_ports_release(t->ports[p->ip], p->local.port, now);
-	p->open = false;
-	p->handle = NULL;
+	pc_turn_socket_put(t, TAKE_PTR(p->socket), now);
 }
 
 static uint64_t hash_token(const struct pc_turn *t, const uint8_t *token)
@@ -182,7 +281,7 @@ static void reservation_free(struct pc_turn_reservation *res)
 
 static void reservation_end(struct pc_turn_reservation *res, uint64_t now)
 {
-	pc_turn_port_close(res->t, &res->port, now);
+	pc_turn_socket_put(res->t, res->socket, now);
 	reservation_free(res);
 }
 
@@ -191,7 +290,7 @@ static void reservation_expired(struct pc_timer *timer, uint64_t now)
 	reservation_end(pc_container_of(timer, struct pc_turn_reservation, timer), now);
 }
 
-int pc_turn_reserve(struct pc_turn *t, struct pc_turn_tenant *tenant, struct pc_turn_port *port,
+int pc_turn_reserve(struct pc_turn *t, struct pc_turn_tenant *tenant, struct pc_turn_socket *held,
 		    uint64_t now, uint8_t ret_token[static TURN_TOKEN_LEN])
 {
 	struct pc_turn_reservation *res = calloc(1, sizeof(*res));
@@ -200,7 +299,7 @@ int pc_turn_reserve(struct pc_turn *t, struct pc_turn_tenant *tenant, struct pc_
 		return -ENOMEM;
 	res->t = t;
 	res->tenant = tenant;
-	res->port = *port;
+	res->socket = held;
 	res->timer.fn = reservation_expired;
 	t->ops->random(t->ctx, res->token, sizeof(res->token));
 	memcpy(ret_token, res->token, TURN_TOKEN_LEN);
@@ -218,9 +317,9 @@ int pc_turn_reservation_take(struct pc_turn *t, const uint8_t *token, struct pc_
 	/* A token works for the account it was given to only. */
 	if (!res || res->tenant != a->tenant)
 		return PC_ERR_NOT_FOUND;
-	*ret_port = res->port;
-	ret_port->alloc = a;
-	t->ops->port_assign(t->ctx, ret_port->handle, a);
+	ret_port->socket = res->socket;
+	res->socket->held = false;
+	t->ops->port_assign(t->ctx, res->socket->handle, res->socket);
 	reservation_free(res);
 	return 0;
 }

@@ -13,9 +13,10 @@ static void fill_record(const struct pc_turn_alloc *a, struct pc_turn_record *r)
 	r->tenant = a->tenant->id;
 	r->path = a->path;
 	for (unsigned int i = 0, n = 0; i < PC_ARRAY_SIZE(a->ports); i++) {
-		if (!a->ports[i].open)
+		if (!a->ports[i].socket)
 			continue;
-		r->relayed[n] = a->ports[i].local;
+		r->relayed[n] = a->ports[i].socket->local;
+		r->relayed_shared[n] = a->ports[i].socket->shared;
 		r->relayed_expires_ns[n++] = a->ports[i].expires_ns;
 	}
 	r->expires_ns = pc_turn_alloc_expires(a);
@@ -39,8 +40,8 @@ int pc_turn_save(struct pc_turn_alloc *a)
 	fill_record(a, &r);
 	for (size_t i = 0; i < a->n_permissions; i++) {
 		permissions[i] = (struct pc_turn_saved_permission){
-			.peer = a->permissions[i].peer,
-			.expires_ns = a->permissions[i].expires_ns,
+			.peer = a->permissions[i]->peer,
+			.expires_ns = a->permissions[i]->expires_ns,
 		};
 	}
 	for (size_t i = 0; i < a->n_channels; i++) {
@@ -69,7 +70,8 @@ static int restore_ports(struct pc_turn_alloc *a, const struct pc_turn_record *r
 			expires = r->expires_ns;
 		if (r->relayed[i].ip.family == 0 || expires <= now)
 			continue;
-		err = pc_turn_port_open_exact(a->t, &r->relayed[i], a, now, &a->ports[i]);
+		err = pc_turn_port_open_exact(a->t, &r->relayed[i], r->relayed_shared[i], now,
+					      &a->ports[i]);
 		if (err < 0)
 			return err;
 		a->ports[i].expires_ns = expires;
@@ -149,11 +151,11 @@ static int restore(struct pc_turn *t, const struct pc_turn_record *record, uint6
 	if (!a)
 		return -ENOMEM;
 	r = restore_ports(a, record, now);
-	if (r == 0 && !a->ports[0].open && !a->ports[1].open)
+	if (r == 0 && !a->ports[0].socket && !a->ports[1].socket)
 		r = PC_ERR_NOT_FOUND;
 	if (r < 0) {
 		for (unsigned int i = 0; i < PC_ARRAY_SIZE(a->ports); i++) {
-			if (a->ports[i].open)
+			if (a->ports[i].socket)
 				pc_turn_port_close(t, &a->ports[i], now);
 		}
 		pc_turn_alloc_free(a);

@@ -34,7 +34,7 @@ static void answer(const struct pc_turn_request *req, uint32_t lifetime_s)
 static void end(struct pc_turn_request *req, struct pc_turn_port *only)
 {
 	struct pc_turn_alloc *a = req->alloc;
-	bool other = only && only == &a->ports[0] ? a->ports[1].open : a->ports[0].open;
+	bool other = only && only == &a->ports[0] ? a->ports[1].socket : a->ports[0].socket;
 
 	if (only && other) {
 		pc_turn_alloc_end_port(a, only, req->now);
@@ -53,7 +53,7 @@ static void extend(struct pc_turn_request *req, struct pc_turn_port *only, uint3
 	for (unsigned int i = 0; i < PC_ARRAY_SIZE(a->ports); i++) {
 		struct pc_turn_port *p = &a->ports[i];
 
-		if (!p->open || (only && p != only))
+		if (!p->socket || (only && p != only))
 			continue;
 		p->expires_ns = expires;
 		pc_turn_alloc_due(a, expires);

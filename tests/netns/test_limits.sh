@@ -76,10 +76,10 @@ for n in {1..20}; do
 	hold "n$n" 0 0 --release || break
 	open+=("n$n")
 done
-is "open files used up: no new allocation" "$(sed -n 's/^turnload: //p' "$T/n$n.err")" \
-	"Allocate: error 508"
+is "open files used up: ports are shared, not the peer" \
+	"$(sed -n 's/^turnload: //p' "$T/n$n.err")" "CreatePermission: error 508"
 logged "open files used up: the log says so" \
-	"no relay port, new allocations are refused: Too many open files"
+	"no further relay port, new allocations share those there are: Too many open files"
 go a
 held a
 is "open files used up: what is there goes on" "$HELD" "[true,2000]"

@@ -214,8 +214,8 @@ static inline bool client_put_word(struct client *c, struct pc_stun_writer *sw, 
 
 /* Hands a datagram over in a buffer of exactly the promised size, so that tools see overruns. */
 static inline void client_input(struct fake *f, const struct client *c, const void *data,
-				size_t len, struct pc_turn_alloc *alloc,
-				const struct pc_addr *local, const struct pc_addr *peer)
+				size_t len, struct pc_turn_socket *socket,
+				const struct pc_addr *peer)
 {
 	size_t odd = c->odd ? 1 : 0;
 	uint8_t *buf = malloc(odd + PC_TURN_HEADROOM + len + PC_TURN_TAILROOM);
@@ -228,8 +228,8 @@ static inline void client_input(struct fake *f, const struct client *c, const vo
 
 	memset(buf, 0xee, odd + PC_TURN_HEADROOM + len + PC_TURN_TAILROOM);
 	memcpy(d.data, data, len);
-	if (local)
-		pc_turn_peer_input(f->t, alloc, local, peer, &d, f->now);
+	if (peer)
+		pc_turn_peer_input(f->t, socket, peer, &d, f->now);
 	else
 		pc_turn_input(f->t, &c->path, &d, f->now, f->realtime_s);
 	free(buf);
@@ -280,7 +280,7 @@ static inline const char *client_send(struct fake *f, struct client *c, char **w
 	n = (int)pc_stun_end(&sw);
 	if (n == 0)
 		return "message too long";
-	client_input(f, c, buf, (size_t)n, NULL, NULL, NULL);
+	client_input(f, c, buf, (size_t)n, NULL, NULL);
 	return NULL;
 }
 

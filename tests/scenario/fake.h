@@ -24,7 +24,7 @@
 struct fake_port {
 	struct fake_port *next;
 	struct pc_addr local;
-	struct pc_turn_alloc *alloc;
+	struct pc_turn_socket *socket;
 };
 
 /* A permission in the data plane. */
@@ -142,7 +142,7 @@ static inline void fake_send_peer(void *ctx, void *port, const struct pc_addr *p
 }
 
 static inline int fake_port_open(void *ctx, const struct pc_addr *local,
-				 struct pc_turn_alloc *alloc, void **ret_port)
+				 struct pc_turn_socket *socket, void **ret_port)
 {
 	struct fake *f = ctx;
 	struct fake_port *p;
@@ -157,17 +157,17 @@ static inline int fake_port_open(void *ctx, const struct pc_addr *local,
 	}
 	p = calloc(1, sizeof(*p));
 	p->local = *local;
-	p->alloc = alloc;
+	p->socket = socket;
 	p->next = f->ports;
 	f->ports = p;
-	fake_event(f, "port_open local=%s held=%d", pc_addr_format(local, text), !alloc);
+	fake_event(f, "port_open local=%s held=%d", pc_addr_format(local, text), !socket);
 	*ret_port = p;
 	return 0;
 }
 
-static inline void fake_port_assign(void *ctx, void *port, struct pc_turn_alloc *alloc)
+static inline void fake_port_assign(void *ctx, void *port, struct pc_turn_socket *socket)
 {
-	((struct fake_port *)port)->alloc = alloc;
+	((struct fake_port *)port)->socket = socket;
 	fake_event(ctx, "port_assign");
 }
 

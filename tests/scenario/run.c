@@ -100,7 +100,7 @@ static int client_channel(struct scenario *s, struct client *c, char **w, int n)
 	pc_writer_init(&out, buf, 4);
 	pc_write_u16(&out, (uint16_t)strtoul(w[2], NULL, 0));
 	pc_write_u16(&out, told);
-	client_input(&s->f, c, buf, (size_t)(4 + len + pad), NULL, NULL, NULL);
+	client_input(&s->f, c, buf, (size_t)(4 + len + pad), NULL, NULL);
 	return 0;
 }
 
@@ -140,7 +140,7 @@ static int client_raw(struct scenario *s, struct client *c, const char *value)
 
 	if (n < 0)
 		return wrong(s, "NAME raw VALUE");
-	client_input(&s->f, c, s->raw, (size_t)n, NULL, NULL, NULL);
+	client_input(&s->f, c, s->raw, (size_t)n, NULL, NULL);
 	return 0;
 }
 

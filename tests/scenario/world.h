@@ -41,7 +41,7 @@ static inline int peer_sends(struct scenario *s, const struct pc_addr *peer, cha
 		if (strncmp(w[i], "tos=", 4) == 0)
 			from.tos = (uint8_t)strtoul(w[i] + 4, NULL, 10);
 	}
-	client_input(&s->f, &from, s->raw, (size_t)len, port->alloc, &port->local, peer);
+	client_input(&s->f, &from, s->raw, (size_t)len, port->socket, peer);
 	return 0;
 }
 
@@ -91,7 +91,7 @@ static inline int cmd_icmp(struct scenario *s, char **w, int n)
 
 	if (!port || pc_addr_parse(w[1], &peer) < 0)
 		return wrong(s, "icmp PEER RELAYED TYPE CODE DATA");
-	pc_turn_peer_icmp(s->f.t, port->alloc, &peer, (uint8_t)strtoul(w[3], NULL, 10),
+	pc_turn_peer_icmp(s->f.t, port->socket, &peer, (uint8_t)strtoul(w[3], NULL, 10),
 			  (uint8_t)strtoul(w[4], NULL, 10), (uint32_t)strtoul(w[5], NULL, 10),
 			  s->f.now);
 	return 0;
@@ -275,7 +275,10 @@ static inline int cmd_stats(struct scenario *s, char **w, int n)
 				   : !strncmp(w[i], "allocations", 11) ? st.allocations
 				   : !strncmp(w[i], "channels", 8)     ? st.channels
 				   : !strncmp(w[i], "permissions", 11) ? st.permissions
-				   : !strncmp(w[i], "ports", 5)	       ? st.ports_in_use
+				   : !strncmp(w[i], "ports=", 6)       ? st.ports_in_use
+				   : !strncmp(w[i], "shared", 6)       ? st.ports_shared
+				   : !strncmp(w[i], "most", 4)	       ? st.port_sessions
+				   : !strncmp(w[i], "conflicts", 9)    ? st.conflicts
 				   : !strncmp(w[i], "challenges", 10)  ? st.challenges
 				   : !strncmp(w[i], "up", 2)	       ? st.data_up
 				   : !strncmp(w[i], "down", 4)	       ? st.data_down

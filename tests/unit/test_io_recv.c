@@ -54,10 +54,10 @@ static void op_send_peer(void *ctx, void *port, const struct pc_addr *to, const 
 	pc_io_send_peer(io, port, to, d);
 }
 
-static int op_port_open(void *ctx, const struct pc_addr *local, struct pc_turn_alloc *alloc,
+static int op_port_open(void *ctx, const struct pc_addr *local, struct pc_turn_socket *socket,
 			void **ret_port)
 {
-	return pc_io_port_open(io, local, alloc, ret_port);
+	return pc_io_port_open(io, local, socket, ret_port);
 }
 
 static void op_port_close(void *ctx, void *port)

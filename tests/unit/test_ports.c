@@ -71,7 +71,7 @@ static void test_whole_range(void **state)
 	for (int i = 0; i < 65535; i++)
 		assert_int_not_equal(take(p, 0, false, false), 0);
 	assert_full(p, 0, false, false);
-	assert_int_equal(pc_ports_take_exact(p, 0), PC_ERR_RANGE);
+	assert_int_equal(pc_ports_take_exact(p, 0, false), PC_ERR_RANGE);
 	pc_ports_release(p, 0, 0);
 	assert_full(p, 2 * Q, false, false);
 }
@@ -170,8 +170,8 @@ static void test_pair(void **state)
 
 		assert_int_equal(even & 1, 0);
 		assert_in_range(even, 502, 508);
-		assert_int_equal(pc_ports_take_exact(p, even + 1), 0);
-		assert_int_equal(pc_ports_take_exact(p, even + 1), PC_ERR_EXISTS);
+		assert_int_equal(pc_ports_take_exact(p, even + 1, false), 0);
+		assert_int_equal(pc_ports_take_exact(p, even + 1, false), PC_ERR_EXISTS);
 	}
 	assert_full(p, 0, true, true);
 	assert_int_equal(pc_ports_in_use(p), 8);
@@ -181,8 +181,8 @@ static void test_pair_needs_both(void **state)
 {
 	struct pc_ports *p _cleanup_ports_ = new_ports(600, 605);
 
-	assert_int_equal(pc_ports_take_exact(p, 601), 0);
-	assert_int_equal(pc_ports_take_exact(p, 604), 0);
+	assert_int_equal(pc_ports_take_exact(p, 601, false), 0);
+	assert_int_equal(pc_ports_take_exact(p, 604, false), 0);
 	assert_int_equal(take(p, 0, true, true), 602);
 	assert_full(p, 0, true, true);
 	assert_int_equal(take(p, 0, true, false), 600);
@@ -199,12 +199,12 @@ static void test_pair_from_quarantine(void **state)
 	assert_full(p, 3, true, true);
 	pc_ports_release(p, 705, 3);
 	assert_int_equal(take(p, 4, true, true), 704);
-	assert_int_equal(pc_ports_take_exact(p, 705), 0);
+	assert_int_equal(pc_ports_take_exact(p, 705, false), 0);
 	/* One free already, the other quarantined. */
 	pc_ports_release(p, 703, 10);
 	pc_ports_release(p, 702, 20);
 	assert_int_equal(take(p, 10 + Q, true, true), 702);
-	assert_int_equal(pc_ports_take_exact(p, 703), 0);
+	assert_int_equal(pc_ports_take_exact(p, 703, false), 0);
 }
 
 /*
@@ -220,7 +220,7 @@ static void test_even_port_does_not_leak(void **state)
 		uint16_t port = take(p, now, true, i % 3 != 0);
 
 		if (i % 3 == 1) {
-			assert_int_equal(pc_ports_take_exact(p, port + 1), 0);
+			assert_int_equal(pc_ports_take_exact(p, port + 1, false), 0);
 			if (i % 2)
 				pc_ports_release(p, port + 1, now);
 		}
@@ -230,7 +230,7 @@ static void test_even_port_does_not_leak(void **state)
 	}
 	assert_int_equal(pc_ports_in_use(p), 0);
 	for (int i = 0; i < 32; i++)
-		pc_ports_take_exact(p, take(p, now + Q, true, true) + 1);
+		pc_ports_take_exact(p, take(p, now + Q, true, true) + 1, false);
 	assert_int_equal(pc_ports_in_use(p), 64);
 	assert_full(p, now + Q, false, false);
 }
@@ -263,14 +263,15 @@ static void test_exact(void **state)
 {
 	struct pc_ports *p _cleanup_ports_ = new_ports(1000, 1001);
 
-	assert_int_equal(pc_ports_take_exact(p, 999), PC_ERR_RANGE);
-	assert_int_equal(pc_ports_take_exact(p, 1002), PC_ERR_RANGE);
-	assert_int_equal(pc_ports_take_exact(p, 1000), 0);
-	assert_int_equal(pc_ports_take_exact(p, 1000), PC_ERR_EXISTS);
+	assert_int_equal(pc_ports_take_exact(p, 999, false), PC_ERR_RANGE);
+	assert_int_equal(pc_ports_take_exact(p, 1002, false), PC_ERR_RANGE);
+	assert_int_equal(pc_ports_take_exact(p, 1000, false), 0);
+	assert_int_equal(pc_ports_take_exact(p, 1000, false), PC_ERR_EXISTS);
 	pc_ports_release(p, 1000, 0);
-	assert_int_equal(pc_ports_take_exact(p, 1000), 0); /* from quarantine: the caller knows */
+	assert_int_equal(pc_ports_take_exact(p, 1000, false),
+			 0); /* from quarantine: the caller knows */
 	pc_ports_block(p, 1001, 1000);
-	assert_int_equal(pc_ports_take_exact(p, 1001), 0);
+	assert_int_equal(pc_ports_take_exact(p, 1001, false), 0);
 	assert_int_equal(pc_ports_in_use(p), 2);
 	assert_full(p, 2000, false, false);
 }
@@ -369,7 +370,7 @@ static void test_random_operations(void **state)
 				m.until[i] = now + Q;
 			}
 		} else if (what < 98) {
-			assert_int_equal(pc_ports_take_exact(p, (uint16_t)(LOW + i)),
+			assert_int_equal(pc_ports_take_exact(p, (uint16_t)(LOW + i), false),
 					 m.state[i] == IS_USED ? PC_ERR_EXISTS : 0);
 			m.state[i] = IS_USED;
 		} else {

@@ -28,6 +28,7 @@ static void fill(size_t n_permissions, size_t n_channels)
 	t->relayed[0] = (struct pc_addr){ .ip = pc_ip4(192, 0, 2, 1), .port = 50000 };
 	t->expires_ns = 1ull << 60;
 	t->relayed_expires_ns[0] = 1ull << 59;
+	t->relayed_shared[1] = true;
 	t->created_ns = 12345;
 	memset(t->txid, 0x5a, sizeof(t->txid));
 	t->integrity256 = true;
@@ -71,6 +72,8 @@ static void check_equal(void)
 	assert_true(a.expires_ns == b.expires_ns && a.created_ns == b.created_ns);
 	assert_memory_equal(a.relayed_expires_ns, b.relayed_expires_ns,
 			    sizeof(a.relayed_expires_ns));
+	assert_true(a.relayed_shared[0] == b.relayed_shared[0]);
+	assert_true(a.relayed_shared[1] == b.relayed_shared[1]);
 	assert_memory_equal(a.txid, b.txid, sizeof(a.txid));
 	assert_int_equal(a.integrity256, b.integrity256);
 	assert_int_equal(a.algorithm, b.algorithm);
@@ -115,8 +118,8 @@ static void test_largest(void **state)
 	assert_int_equal(pc_record_encode(&in.turn, buf, len - 1), 0);
 }
 
-/* What an earlier version wrote: the same without the ends of the relayed addresses. */
-static void test_version_1(void **state)
+/* What earlier versions wrote: without shared addresses, and without an end of each. */
+static void test_old_versions(void **state)
 {
 	/* version, id, slot, tenant, server, client (IPv6), relayed, none, expires */
 	const size_t at = 1 + 8 + 4 + 4 + 7 + 19 + 7 + 1 + 8;
@@ -124,9 +127,14 @@ static void test_version_1(void **state)
 
 	fill(3, 2);
 	len = pc_record_encode(&in.turn, buf, sizeof(buf));
-	memmove(buf + at, buf + at + 16, len - at - 16);
+	memmove(buf + at + 16, buf + at + 17, len - at - 17);
+	buf[0] = 2;
+	assert_int_equal(pc_record_decode(buf, len - 1, &out), 0);
+	in.turn.relayed_shared[1] = false;
+	check_equal();
+	memmove(buf + at, buf + at + 16, len - at - 17);
 	buf[0] = 1;
-	assert_int_equal(pc_record_decode(buf, len - 16, &out), 0);
+	assert_int_equal(pc_record_decode(buf, len - 17, &out), 0);
 	in.turn.relayed_expires_ns[0] = 0;
 	check_equal();
 }
@@ -155,7 +163,7 @@ static void test_refused(void **state)
 
 	fill(0, 0);
 	len = pc_record_encode(&in.turn, buf, sizeof(buf));
-	buf[0] = 3;
+	buf[0] = 4;
 	assert_int_equal(pc_record_decode(buf, len, &out), PC_ERR_VERSION);
 	buf[0] = 0;
 	assert_int_equal(pc_record_decode(buf, len, &out), PC_ERR_VERSION);
@@ -177,8 +185,8 @@ static void test_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_largest),
-		cmocka_unit_test(test_version_1),  cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_largest),
+		cmocka_unit_test(test_old_versions), cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_refused),
 	};
 

@@ -133,8 +133,9 @@ static void test_restore_refuses(void **state)
 	/* The same 5-tuple again. */
 	r.id++;
 	assert_int_equal(pc_turn_restore(s.f.t, &r, s.f.now), PC_ERR_EXISTS);
-	/* The same port for another client. */
+	/* The same port for another client, which wants it for itself. */
 	r.path.client.port++;
+	r.relayed_shared[0] = false;
 	assert_int_equal(pc_turn_restore(s.f.t, &r, s.f.now), PC_ERR_EXISTS);
 	r.relayed[0].port = s.f.config.port_high + 1;
 	assert_int_equal(pc_turn_restore(s.f.t, &r, s.f.now), PC_ERR_RANGE);
@@ -160,14 +161,14 @@ static void test_largest(void **state)
 	allocate(&s);
 	assert_int_equal(ASK(&s, "bind", "channel=0x4000", "peer=20.1.1.1:5000", "auth"), 0);
 	port = s.f.ports;
-	client_input(&s.f, &s.c, big, 65507 - 4, port->alloc, &port->local, &peer);
+	client_input(&s.f, &s.c, big, 65507 - 4, port->socket, &peer);
 	fake_dgram_free(s.c.last);
 	s.c.last = fake_take_dgram(&s.f, &s.c.path.client);
 	assert_non_null(s.c.last);
 	assert_int_equal(s.c.last->d.len, 65507);
-	client_input(&s.f, &s.c, big, 65507 - 3, port->alloc, &port->local, &peer);
+	client_input(&s.f, &s.c, big, 65507 - 3, port->socket, &peer);
 	assert_null(fake_take_dgram(&s.f, NULL));
-	client_input(&s.f, &s.c, big, sizeof(big), port->alloc, &port->local, &other);
+	client_input(&s.f, &s.c, big, sizeof(big), port->socket, &other);
 	assert_null(fake_take_dgram(&s.f, NULL));
 	assert_string_equal(s.f.events[s.f.n_events - 1], "drop reason=length");
 	tear_down(&s);
@@ -198,10 +199,10 @@ static void test_hard_bounds(void **state)
 		uint16_t number = 0x4000 + (i * 37) % 1024;
 		uint8_t data[8] = { number >> 8, number & 0xff, 0, 4, 1, 2, 3, 4 };
 
-		client_input(&s.f, &s.c, data, sizeof(data), NULL, NULL, NULL);
+		client_input(&s.f, &s.c, data, sizeof(data), NULL, NULL);
 		fake_dgram_free(fake_take_dgram(&s.f, &peer));
 		assert_null(s.f.sent);
-		client_input(&s.f, &s.c, data + 4, 4, s.f.ports->alloc, &s.f.ports->local, &peer);
+		client_input(&s.f, &s.c, data + 4, 4, s.f.ports->socket, &peer);
 		fake_dgram_free(s.c.last);
 		s.c.last = fake_take_dgram(&s.f, &s.c.path.client);
 		assert_memory_equal(s.c.last->d.data, data, sizeof(data));

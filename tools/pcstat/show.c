@@ -332,6 +332,14 @@ void show_health(FILE *f, const json_t *health)
 	line(f, "kernel", buf);
 	fprintf(f, "%-12s %" PRIu64 " of %" PRIu64 "\n", "sessions",
 		number(health, "sessions", "used"), number(health, "sessions", "max"));
+	if (json_object_get(health, "turn"))
+		fprintf(f,
+			"%-12s %" PRIu64 ", %" PRIu64 " shared, at most %" PRIu64
+			" sessions on one; %" PRIu64 " conflicts\n",
+			"relay ports", number(health, "turn", "ports"),
+			number(health, "turn", "ports_shared"),
+			number(health, "turn", "port_sessions"),
+			number(health, "turn", "conflicts"));
 	fprintf(f, "%-12s %" PRIu64 " of %" PRIu64 "\n", "flows", number(kernel, "flows", "used"),
 		number(kernel, "flows", "size"));
 	fprintf(f, "%-12s %" PRIu64 " of %" PRIu64 "\n", "permissions",

@@ -312,10 +312,13 @@ static json_t *nexthops_object(const struct pc_daemon *d, json_t *warnings)
 
 static json_t *turn_object(const struct pc_turn_stats *s)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "channels", (json_int_t)s->channels,
-			 "permissions", (json_int_t)s->permissions, "ports",
-			 (json_int_t)s->ports_in_use, "challenges", (json_int_t)s->challenges,
-			 "data_up", (json_int_t)s->data_up, "data_down", (json_int_t)s->data_down);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "channels",
+			 (json_int_t)s->channels, "permissions", (json_int_t)s->permissions,
+			 "ports", (json_int_t)s->ports_in_use, "ports_shared",
+			 (json_int_t)s->ports_shared, "port_sessions", (json_int_t)s->port_sessions,
+			 "conflicts", (json_int_t)s->conflicts, "challenges",
+			 (json_int_t)s->challenges, "data_up", (json_int_t)s->data_up, "data_down",
+			 (json_int_t)s->data_down);
 }
 
 static json_t *health_object(struct pc_daemon *d)
@@ -335,6 +338,10 @@ static json_t *health_object(struct pc_daemon *d)
 	if (stats.allocations >= max - max / 10)
 		json_array_append_new(warnings, json_sprintf("sessions: %u of %u used",
 							     stats.allocations, max));
+	if (stats.ports_shared)
+		json_array_append_new(warnings, json_sprintf("relay ports: none was free, %u have "
+							     "several sessions",
+							     stats.ports_shared));
 	xdp = interfaces_array(d, warnings);
 	kernel = kernel_object(d, warnings);
 	nexthops = nexthops_object(d, warnings);

@@ -148,12 +148,18 @@ static void routes_changed(void *arg)
 
 static void raise_descriptors(const struct pc_daemon *d)
 {
-	uint64_t want = (uint64_t)d->config.max_sessions + DESCRIPTORS;
-	uint64_t have = pc_io_raise_descriptors(want);
+	uint64_t ports = (uint64_t)(d->config.port_high - d->config.port_low + 1) *
+			 d->config.n_relay_address;
+	/* A session has a port of its own as long as there are any. */
+	uint64_t want = d->config.max_sessions < ports ? d->config.max_sessions : ports;
+	uint64_t have;
+
+	want += DESCRIPTORS;
+	have = pc_io_raise_descriptors(want);
 
 	if (have < want)
 		pc_warning("max-sessions %u needs %llu open files, the limit is %llu: raise it "
-			   "(LimitNOFILE) or expect 508 beyond",
+			   "(LimitNOFILE) or sessions share relay ports",
 			   d->config.max_sessions, (unsigned long long)want,
 			   (unsigned long long)have);
 }

@@ -193,7 +193,7 @@ int pc_io_listener(const struct pc_io *io, const struct pc_addr *server, uint32_
 	return PC_ERR_NOT_FOUND;
 }
 
-int pc_io_port_open(struct pc_io *io, const struct pc_addr *local, struct pc_turn_alloc *alloc,
+int pc_io_port_open(struct pc_io *io, const struct pc_addr *local, struct pc_turn_socket *socket,
 		    void **ret_port)
 {
 	struct io_socket *s = calloc(1, sizeof(*s));
@@ -210,17 +210,17 @@ int pc_io_port_open(struct pc_io *io, const struct pc_addr *local, struct pc_tur
 		return r;
 	}
 	ev_io_init(&s->watcher, io_readable, s->fd, EV_READ);
-	if (alloc)
-		pc_io_port_assign(io, s, alloc);
+	if (socket)
+		pc_io_port_assign(io, s, socket);
 	*ret_port = s;
 	return 0;
 }
 
-void pc_io_port_assign(struct pc_io *io, void *port, struct pc_turn_alloc *alloc)
+void pc_io_port_assign(struct pc_io *io, void *port, struct pc_turn_socket *socket)
 {
 	struct io_socket *s = port;
 
-	s->alloc = alloc;
+	s->socket = socket;
 	ev_io_start(io->loop, &s->watcher);
 }
 

@@ -47,9 +47,9 @@ int pc_io_listener(const struct pc_io *io, const struct pc_addr *server, uint32_
 void pc_io_send_client(struct pc_io *io, const struct pc_turn_path *path, const struct pc_dgram *d);
 void pc_io_send_peer(struct pc_io *io, void *port, const struct pc_addr *peer,
 		     const struct pc_dgram *d);
-int pc_io_port_open(struct pc_io *io, const struct pc_addr *local, struct pc_turn_alloc *alloc,
+int pc_io_port_open(struct pc_io *io, const struct pc_addr *local, struct pc_turn_socket *socket,
 		    void **ret_port);
-void pc_io_port_assign(struct pc_io *io, void *port, struct pc_turn_alloc *alloc);
+void pc_io_port_assign(struct pc_io *io, void *port, struct pc_turn_socket *socket);
 const struct pc_addr *pc_io_port_local(const void *port);
 void pc_io_port_close(struct pc_io *io, void *port);
 /* The datagram queued last was forwarded for @slot: counted when it is sent. */

@@ -54,8 +54,8 @@ struct io_socket {
 	struct ev_io watcher;
 	struct pc_io *io;
 	struct pc_addr local;
-	uint32_t listener;	     /* of a service socket */
-	struct pc_turn_alloc *alloc; /* of a relay port */
+	uint32_t listener;	       /* of a service socket */
+	struct pc_turn_socket *socket; /* of a relay port */
 };
 
 struct io_rx {

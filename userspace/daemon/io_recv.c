@@ -79,7 +79,7 @@ static void deliver(struct pc_io *io, struct io_socket *s, const struct origin *
 	struct pc_turn_path path;
 
 	if (!s->service) {
-		pc_turn_peer_input(io->turn, s->alloc, &s->local, &o->from, &d, o->now);
+		pc_turn_peer_input(io->turn, s->socket, &o->from, &d, o->now);
 		return;
 	}
 	path = (struct pc_turn_path){
@@ -198,7 +198,7 @@ static void report_error(struct io_socket *s, const struct sock_extended_err *e,
 	} else {
 		return;
 	}
-	pc_turn_peer_icmp(s->io->turn, s->alloc, peer, type, code, data, pc_clock_monotonic());
+	pc_turn_peer_icmp(s->io->turn, s->socket, peer, type, code, data, pc_clock_monotonic());
 }
 
 /* ICMP errors about what was sent from a relay port. */

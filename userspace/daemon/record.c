@@ -6,8 +6,11 @@
 #include "base/err.h"
 #include "base/wire.h"
 
-/* Version 1 had one end for both relayed addresses. */
-#define RECORD_VERSION	   2
+/*
+ * Version 1 had one end for both relayed addresses; before version 3 no two sessions had the same
+ * one.
+ */
+#define RECORD_VERSION	   3
 #define RECORD_VERSION_MIN 1
 
 static void put_ip(struct pc_writer *w, const struct pc_ip *ip)
@@ -47,6 +50,7 @@ size_t pc_record_encode(const struct pc_turn_record *record, void *buf, size_t s
 	pc_write_u64(&w, record->expires_ns);
 	pc_write_u64(&w, record->relayed_expires_ns[0]);
 	pc_write_u64(&w, record->relayed_expires_ns[1]);
+	pc_write_u8(&w, (uint8_t)(record->relayed_shared[0] | record->relayed_shared[1] << 1));
 	pc_write_u64(&w, record->created_ns);
 	pc_write_bytes(&w, record->txid, sizeof(record->txid));
 	pc_write_u8(&w, record->integrity256);
@@ -120,6 +124,17 @@ static int get_credentials(struct pc_reader *r, struct pc_turn_record *t)
 	return r->failed ? PC_ERR_SHORT : 0;
 }
 
+static int get_shared(struct pc_reader *r, struct pc_turn_record *t)
+{
+	uint8_t shared = pc_read_u8(r);
+
+	if (shared > 3)
+		return PC_ERR_MALFORMED;
+	t->relayed_shared[0] = shared & 1;
+	t->relayed_shared[1] = shared & 2;
+	return 0;
+}
+
 static int get_lists(struct pc_reader *r, struct pc_record *rec)
 {
 	struct pc_turn_record *t = &rec->turn;
@@ -170,6 +185,9 @@ int pc_record_decode(const void *buf, size_t len, struct pc_record *ret_record)
 	t->expires_ns = pc_read_u64(&r);
 	for (int i = 0; i < 2 && version > 1; i++)
 		t->relayed_expires_ns[i] = pc_read_u64(&r);
+	err = version > 2 ? get_shared(&r, t) : 0;
+	if (err)
+		return err;
 	t->created_ns = pc_read_u64(&r);
 	err = get_credentials(&r, t);
 	if (!err)

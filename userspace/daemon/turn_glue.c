@@ -39,23 +39,24 @@ static void send_peer(void *ctx, void *port, const struct pc_addr *peer, const s
 	pc_io_send_peer(((struct pc_glue *)ctx)->d->io, port, peer, d);
 }
 
-static int port_open(void *ctx, const struct pc_addr *local, struct pc_turn_alloc *alloc,
+static int port_open(void *ctx, const struct pc_addr *local, struct pc_turn_socket *socket,
 		     void **ret_port)
 {
 	struct pc_glue *g = ctx;
-	int r = pc_io_port_open(g->d->io, local, alloc, ret_port);
+	int r = pc_io_port_open(g->d->io, local, socket, ret_port);
 
 	if (r == 0)
 		pc_glue_port_opened(g, local);
 	else if (r == -EMFILE || r == -ENFILE)
 		pc_log_limited(&g->port_log, pc_clock_monotonic(), PC_LOG_WARNING,
-			       "no relay port, new allocations are refused: %s", pc_strerror(r));
+			       "no further relay port, new allocations share those there are: %s",
+			       pc_strerror(r));
 	return r;
 }
 
-static void port_assign(void *ctx, void *port, struct pc_turn_alloc *alloc)
+static void port_assign(void *ctx, void *port, struct pc_turn_socket *socket)
 {
-	pc_io_port_assign(((struct pc_glue *)ctx)->d->io, port, alloc);
+	pc_io_port_assign(((struct pc_glue *)ctx)->d->io, port, socket);
 }
 
 static void port_close(void *ctx, void *port)

@@ -151,14 +151,9 @@ struct pc_turn {
 	struct pc_htab tenants;
 	struct pc_timers *timers;
 	struct pc_ports *ports[PC_TURN_MAX_RELAY_IPS];
-<<<<<<< HEAD
 	struct pc_strangers strangers; /* answers to sources that proved nothing */
-	struct pc_turn_stats stats;    /* counters; gauges are filled when asked */
-=======
-	struct pc_turn_stranger strangers[TURN_STRANGER_SETS][TURN_STRANGER_WAYS];
 	struct pc_turn_refused refused[TURN_REFUSED_SETS][TURN_REFUSED_WAYS];
 	struct pc_turn_stats stats; /* counters; gauges are filled when asked */
->>>>>>> 5409e82 (relay: several sessions on one relay port when none is free)
 	uint32_t n_permissions, n_channels;
 };
 

@@ -114,10 +114,15 @@ static int write_failed(struct pc_glue *g, int err, const char *what)
 
 /* --- flows --- */
 
-/* Slots are ours and channels few: nobody can choose colliding keys. */
+/*
+ * Slots are ours and channels few: nobody can choose colliding keys. A bucket is told by the low
+ * bits, and of a product those know nothing of the slot: most clients have the same first channel.
+ */
 static uint64_t flow_hash(uint32_t slot, uint16_t channel)
 {
-	return ((uint64_t)slot << 16 | channel) * 0x9e3779b97f4a7c15ull;
+	uint64_t hash = ((uint64_t)slot << 16 | channel) * 0x9e3779b97f4a7c15ull;
+
+	return hash ^ hash >> 32;
 }
 
 static struct flow *flow_find(const struct pc_glue *g, uint32_t slot, uint16_t channel)

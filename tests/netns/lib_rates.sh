@@ -15,10 +15,23 @@
 #   serve NAME ADDRESS           a new iperf3 server there
 #   flows OUT NAME ADDRESS CC STREAMS WARM SECONDS [OPTION...]
 #                                TCP from NAME, not counting the first WARM seconds; JSON in OUT
-#   bins FILE NAME FROM_MS TO_MS what passed: JSON with mbit (mean), peak (highest 100 ms),
+#   bins FILE NAME FROM_MS TO_MS [OVERHEAD]
+#                                what passed: JSON with mbit (mean), peak (highest 100 ms),
 #                                packets, drops, dropped_bytes, marks; times count from the first bin
+#                                (beyond 10^12 of the clock itself); bytes are those of the log,
+#                                or with OVERHEAD more for each packet
 #   now_ms                       the clock of those logs
+#   possible MBIT                highest payload rate of TCP in a tunnel under a limit of that rate
+#   limited                      whether pcd limits tenants
+#   new_tenant NAME [OPTION...]  with password p; options of tenant set
+#   one_flow LIMIT MBIT CC STREAMS RTT_MS WARM SECONDS
+#                                in a new tunnel of a new tenant, in $FLOW as JSON; its log in
+#                                $T/flow.bins. LIMIT: none, pcd, bdp and second (single buckets of one
+#                                bandwidth-delay product and of 1 s), clock (the kernel's, in the line)
 #   holds FILTER JSON            whether the jq filter says so; if not, prints the JSON
+
+# Ahead of other processes of the machine, whose work would look like the line's.
+AHEAD=(nice -n -15)
 
 now_ms() {
 	echo $((${EPOCHREALTIME/./} / 1000))
@@ -88,7 +101,7 @@ tunnel_end() {
 	tcp_settings "$name"
 	# No greetings to neighbours before the other end is up: the device would refuse them.
 	in_ns "$name" sysctl -qw net.ipv6.conf.default.disable_ipv6=1
-	spawn_in "$2" "$log" "$PC_HELPERS/turntun" "${@:3}" --tun t0 --netns "/run/netns/$(ns "$name")" \
+	spawn_in "$2" "$log" "${AHEAD[@]}" "$PC_HELPERS/turntun" "${@:3}" --tun t0 --netns "/run/netns/$(ns "$name")" \
 		--mtu $RATES_MTU --log "$T/tun-$name.bins" --name "$name"
 	tunnel_pid[$name]=$SPAWNED
 	wait_for 10 grep -qsE 'bound|turntun:' "$log" && grep -q bound "$log"
@@ -148,7 +161,7 @@ declare -A server_pid
 serve() {
 	[ -z "${server_pid[$1]:-}" ] || end_pid "${server_pid[$1]}"
 	rm -f "$T/iperf-$1.log"
-	spawn_in "$1" "$T/iperf-$1.log" iperf3 -s -B "$2" --forceflush
+	spawn_in "$1" "$T/iperf-$1.log" "${AHEAD[@]}" iperf3 -s -B "$2" --forceflush
 	server_pid[$1]=$SPAWNED
 	wait_for 5 grep -qs listening "$T/iperf-$1.log"
 }
@@ -156,22 +169,23 @@ serve() {
 flows() {
 	local out=$1 name=$2 address=$3 cc=$4 streams=$5 warm=$6 seconds=$7
 	shift 7
-	in_ns "$name" timeout $((warm + seconds + 20)) iperf3 -c "$address" -C "$cc" -P "$streams" \
+	in_ns "$name" "${AHEAD[@]}" timeout $((warm + seconds + 20)) iperf3 -c "$address" -C "$cc" -P "$streams" \
 		-O "$warm" -t "$seconds" -i 1 -J "$@" >"$out"
 }
 
 bins() {
-	awk -v name="$2" -v from="$3" -v to="$4" '
+	awk -v name="$2" -v from="$3" -v to="$4" -v overhead="${5:-0}" '
+		BEGIN { absolute = from > 1e12 }
 		$2 != name { next }
-		!start { start = $1 }
+		!start && !absolute { start = $1 }
 		{
 			t = $1 - start
 			if (t < from || t >= to)
 				next
 			k = (t - from) / 10
-			bytes[k] = $4
+			bytes[k] = $4 + $3 * overhead
 			packets += $3
-			sum += $4
+			sum += bytes[k]
 			drops += $5
 			dropped += $6
 			marks += $7
@@ -184,9 +198,67 @@ bins() {
 				if (window > peak)
 					peak = window
 			}
-			span = (last + 1) * 10
+			span = absolute ? to - from : (last + 1) * 10
 			printf "{\"mbit\":%.4f,\"peak\":%.2f,\"ms\":%d,\"packets\":%d,\"bytes\":%.0f,", \
 				sum * 8 / span / 1000, peak * 80 / 1e6, span, packets, sum
 			printf "\"drops\":%d,\"dropped_bytes\":%.0f,\"marks\":%d}\n", drops, dropped, marks
 		}' "$1"
+}
+
+# 12 bytes of TCP options; a datagram carries 28 bytes more than the packet inside.
+OUTER=28
+
+possible() {
+	awk -v r="$1" -v m=$RATES_MTU -v o=$OUTER 'BEGIN { printf "%.3f\n", r * (m - 52) / (m + o) }'
+}
+
+limited() {
+	"$PC_BIN/pcctl" tenant set help 2>&1 | grep -q -e --rate
+}
+
+new_tenant() {
+	local name=$1
+	shift
+	tenant "$name" p >"$T/out" && { [ $# = 0 ] || pcctl tenant set "$name" "$@" >"$T/out"; }
+}
+
+policer_of() {
+	case $1 in
+	bdp) echo "bucket:$2M:$(($2 * $3 * 125))" ;;
+	second) echo "bucket:$2M:$(($2 * 125000))" ;;
+	clock) echo "clock:$2M" ;;
+	*) echo none ;;
+	esac
+}
+
+flow_n=0
+
+one_flow() {
+	local limit=$1 mbit=$2 cc=$3 streams=$4 rtt=$5 warm=$6 seconds=$7 clean=true options=()
+	flow_n=$((flow_n + 1))
+	[ "$limit" != pcd ] || options=(--rate "${mbit}M")
+	new_tenant "flow$flow_n" "${options[@]}" || return 1
+	line_start $((rtt * 500)) "l0,m0,t,$(policer_of "$limit" "$mbit" "$rtt")" || return 1
+	tunnel $flow_n "flow$flow_n" || return 1
+	serve "v$flow_n" "10.9.$flow_n.2"
+	flows "$T/flow.json" "u$flow_n" "10.9.$flow_n.2" "$cc" "$streams" "$warm" "$seconds"
+	tunnel_stop $flow_n || clean=false
+	line_stop || clean=false
+	remove_namespace "$(ns "u$flow_n")"
+	remove_namespace "$(ns "v$flow_n")"
+	mv "$T/bins" "$T/flow.bins"
+	# shellcheck disable=SC2034 # for the caller
+	FLOW=$(jq -c --arg limit "$limit" --argjson rate "$mbit" --arg cc "$cc" \
+		--argjson streams "$streams" --argjson rtt "$rtt" --argjson seconds "$seconds" \
+		--argjson possible "$(possible "$mbit")" --argjson clean $clean \
+		--argjson bins "$(bins "$T/flow.bins" t 0 9999999)" \
+		--argjson late "$(jq .pairs[0].up.late_us "$T/line.json")" \
+		--argjson tenant "$(pcstat -j tenant "flow$flow_n" | jq -c '.tenants[0]')" '
+		(.end.sum_received.bits_per_second // 0 | . / 1e6) as $mbit
+		| {limit: $limit, rate: $rate, cc: $cc, streams: $streams, rtt: $rtt,
+		seconds: $seconds, mbit: $mbit, share: ($mbit / $possible),
+		retransmits: ([.intervals[] | select(.sum.omitted | not) | .sum.retransmits] | add),
+		peak: ($bins.peak / $rate), drops: ($bins.drops + $tenant.drops.rate),
+		marks: $tenant.marks, clean: $clean, late_us: $late, error: .error}
+		' "$T/flow.json")
 }

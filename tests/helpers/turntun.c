@@ -41,7 +41,7 @@
 #define CONTROL_SIZE 128
 #define CHANNEL	     0x4abc
 #define HEADER	     4 /* of ChannelData */
-#define TUN_QUEUE    20000
+#define TUN_QUEUE    100000
 #define GREET_NS     (100 * PC_NS_PER_MS)
 #define RENEW_NS     (120 * PC_NS_PER_S) /* a permission ends after 300 s */
 #define GIVE_UP_NS   (20 * PC_NS_PER_S)

@@ -47,7 +47,7 @@ holds() {
 # Room for the flows' windows at 200 ms; nothing learnt from the flow before.
 tcp_settings() {
 	in_ns "$1" sysctl -qw net.ipv4.tcp_no_metrics_save=1 \
-		net.ipv4.tcp_rmem="4096 131072 67108864" net.ipv4.tcp_wmem="4096 65536 67108864"
+		net.ipv4.tcp_rmem="4096 131072 67108864" net.ipv4.tcp_wmem="4096 65536 16777216"
 }
 
 # Frames in one piece have one time of arrival, and a limiter sees what a wire would carry.

@@ -65,11 +65,11 @@ relays "and there is room again"
 
 # --- file descriptors ---
 stop_pcd
-PCD_WRAP=(prlimit --nofile=34:34 setpriv --inh-caps=-sys_resource --bounding-set=-sys_resource)
+PCD_WRAP=(prlimit --nofile=44:44 setpriv --inh-caps=-sys_resource --bounding-set=-sys_resource)
 log_new
 start_pcd relay "$T/pcd.conf" || exit 1
 PCD_WRAP=()
-logged "open files limited: pcd warns" "max-sessions 20 needs 532 open files, the limit is 34"
+logged "open files limited: pcd warns" "max-sessions 20 needs 532 open files, the limit is 44"
 hold a 2000 1000 --release
 open=()
 for n in {1..20}; do

@@ -16,7 +16,8 @@
  *     the first write on the packet is sent or dropped, never passed.
  *  7. Count it, and send it out of the same interface or redirect it.
  *
- * The plain case, ChannelData of one flow in one family, goes a short way of its own (pc_fast_*);
+ * The plain case, ChannelData of one flow in one family, goes a short way of its own (pc_fast_*),
+ * and its commonest form a shorter one that comes before all of this (pc_lean_*, lib/lean.h);
  * everything else goes through the functions in lib/job.h.
  *
  * What belongs to no flow and comes to a service port is limited by its source, then answered if it
@@ -27,6 +28,7 @@
  */
 #include "lib/binding.h"
 #include "lib/job.h"
+#include "lib/lean.h"
 #include "lib/stranger.h"
 
 char _license[] SEC("license") = "Dual MIT/GPL";
@@ -312,6 +314,39 @@ static __always_inline int pc_relay(struct xdp_md *ctx, struct pc_pkt *pkt, bool
 				       : pc_fast_peer(ctx, pkt, six);
 }
 
+/*
+ * What lib/lean.h is for, and what is nobody's. -1: neither.
+ * IHL and version, no fragment, UDP: two words tell.
+ */
+static __always_inline int pc_relay_lean(struct xdp_md *ctx)
+{
+	const void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	enum pc_reason reason;
+	struct pc_lean lean;
+	enum pc_port port;
+	__u32 frag;
+
+	if (pc_unlikely(data + PC_LEAN_MIN > end))
+		return -1;
+	if (pc_unlikely((*pc_u32_at(data, PC_LEAN_TYPE) & bpf_htonl(0xffffff00)) !=
+			bpf_htonl(ETH_P_IP << 16 | PC_IP_PLAIN << 8)))
+		return -1;
+	frag = *pc_u32_at(data, PC_LEAN_FRAG);
+	if (pc_unlikely((frag & bpf_htonl(PC_IP_FRAGMENT << 16 | 0xff)) != bpf_htonl(IPPROTO_UDP)))
+		return (frag & bpf_htonl(0xff)) == bpf_htonl(IPPROTO_UDP) ? -1 : XDP_PASS;
+	port = pc_classify_port(*pc_u16_at(data, PC_LEAN_PORTS + 2));
+	if (pc_unlikely(port == PC_PORT_FOREIGN))
+		return XDP_PASS;
+	if (pc_unlikely(pc_guard_tripped(ctx) || !pc_lean_read(data, end, &lean)))
+		return -1;
+	reason = port == PC_PORT_SERVICE ? pc_lean_up(ctx, data, &lean)
+					 : pc_lean_down(ctx, data, &lean);
+	if (pc_unlikely(reason != PC_REASON_TX))
+		return reason == PC_REASON_PASS_UNUSUAL ? -1 : pc_leave(reason);
+	pc_count_reason(PC_REASON_TX);
+	return XDP_TX;
+}
+
 /* A program gone wrong, for tests of the guarded attach: whatever reaches it is lost. */
 static __always_inline int pc_drop_all(const struct xdp_md *ctx)
 {
@@ -323,9 +358,13 @@ int pc3_relay(struct xdp_md *ctx)
 {
 	struct pc_pkt pkt = {};
 	__be16 proto;
+	int verdict;
 
 	if (pc_unlikely(PC_DROP_ALL))
 		return pc_drop_all(ctx);
+	verdict = pc_relay_lean(ctx);
+	if (pc_likely(verdict >= 0))
+		return verdict;
 	proto = pc_parse_link(ctx, &pkt);
 	if (pc_likely(proto == bpf_htons(ETH_P_IP)))
 		return pc_relay(ctx, &pkt, false);

@@ -26,6 +26,7 @@
 #define PC_MAP_CTL     "pc3_ctl"
 #define PC_MAP_FLOW4   "pc3_flow4"
 #define PC_MAP_FLOW6   "pc3_flow6"
+#define PC_MAP_HOT4    "pc3_hot4"
 #define PC_MAP_PERM4   "pc3_perm4"
 #define PC_MAP_PERM6   "pc3_perm6"
 #define PC_MAP_PORT    "pc3_port"
@@ -51,6 +52,7 @@
 #define PC_MAX_NEXTHOPS	     4096
 #define PC_MAX_TXPORTS	     64
 #define PC_L2_MAX	     24
+#define PC_HOT_WAYS	     4
 /* Control packets are dropped when the heartbeat is older than this. */
 #define PC_HEARTBEAT_STALE_NS 3000000000ull
 
@@ -139,12 +141,22 @@ struct pc_flow {
 	/*
 	 * One's complement sums of (new - old), folded to 16 bits, in the byte order of the packet
 	 * (as if loaded by plain 16-bit loads). l3_diff: addresses, IPv4 to IPv4 only (0 elsewhere:
-	 * the header is made anew). l4_diff: addresses and ports, in whatever families, and on the
-	 * way down the channel number. Lengths and TTL are per packet and added by the program.
+	 * the header is made anew). l4_diff: addresses and ports, in whatever families, and the
+	 * channel number: up taken out, down put in. Lengths and TTL are added by the program.
 	 */
 	__u16 l3_diff;
 	__u16 l4_diff;
 	__u32 tenant; /* index of the tenant's limits; 0: none */
+};
+
+/*
+ * pc3_hot4, ARRAY, BPF_F_MMAPABLE: copies of entries of pc3_flow4, found faster (lib/hot.h). A
+ * place whose key is zero is free. The writer clears the key, copies the flow, then writes the key
+ * with its second word last. A flow whose set is full is in pc3_flow4 alone.
+ */
+struct pc_hot4 {
+	struct pc_flow4_key key[PC_HOT_WAYS]; /* one cache line */
+	struct pc_flow flow[PC_HOT_WAYS];
 };
 
 /*
@@ -253,7 +265,7 @@ struct pc_nexthop {
 	__u32 txport;	    /* index into pc3_txport */
 	__u16 mtu;	    /* largest IP packet */
 	__u16 l2_len;	    /* 14, 18 or 22 */
-	__u8 l2[PC_L2_MAX]; /* the link header as sent, VLAN tags and EtherType included */
+	__u8 l2[PC_L2_MAX]; /* the link header as sent, VLAN tags and EtherType included, then 0 */
 };
 
 struct pc_nexthop_slot {
@@ -267,6 +279,7 @@ PC_ABI_SIZE(struct pc_ctl, 56);
 PC_ABI_SIZE(struct pc_flow4_key, 16);
 PC_ABI_SIZE(struct pc_flow6_key, 40);
 PC_ABI_SIZE(struct pc_flow, 64);
+PC_ABI_SIZE(struct pc_hot4, 320);
 PC_ABI_SIZE(struct pc_perm4_key, 16);
 PC_ABI_SIZE(struct pc_perm6_key, 52);
 PC_ABI_SIZE(struct pc_perm, 64);

@@ -49,8 +49,8 @@ static __always_inline enum pc_reason pc_plan_down(const struct pc_flow *flow,
 }
 
 /*
- * Takes the ChannelData header and its padding out of the plan's checksum. The payload moves by
- * four bytes, so its words stay words.
+ * Takes the length of the ChannelData header and its padding out of the plan's checksum. The
+ * payload moves by four bytes, so its words stay words.
  */
 static __always_inline enum pc_reason pc_read_channel_data(const struct pc_pkt *pkt,
 							   const void *header, struct pc_plan *plan)
@@ -63,7 +63,8 @@ static __always_inline enum pc_reason pc_read_channel_data(const struct pc_pkt *
 		return PC_REASON_DROP_LENGTH;
 	plan->payload = length;
 	plan->head_in = PC_CHANNEL_HEADER;
-	plan->l4_sum = pc_csum_gone16(head.half[0]) + pc_csum_gone16(head.half[1]);
+	/* The number is in l4_diff. */
+	plan->l4_sum = pc_csum_gone16(head.half[1]);
 	if (pc_unlikely(length != have && !pc_stun_pad_gone(pkt, header + PC_CHANNEL_HEADER, length,
 							    have - length, &plan->l4_sum)))
 		return PC_REASON_DROP_LENGTH;

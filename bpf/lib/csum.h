@@ -108,9 +108,9 @@ PC_CSUM_INLINE __u32 pc_csum_flow_out(const struct pc_flow *flow)
 
 /*
  * Fills l3_diff and l4_diff of a flow from what arrives (`key`) and what is sent (the addresses,
- * ports, channel and flags in `flow`, which the caller has set). Going up, the header that is
- * stripped is not in it: the program takes it from the packet. The rest of the pseudo header,
- * length and protocol, adds up to the same in both families.
+ * ports, channel and flags in `flow`, which the caller has set). Of a ChannelData header the number
+ * is in it, not the length. The rest of the pseudo header, length and protocol, adds up to the same
+ * in both families.
  */
 PC_CSUM_INLINE void pc_csum_flow4(const struct pc_flow4_key *key, struct pc_flow *flow)
 {
@@ -120,7 +120,8 @@ PC_CSUM_INLINE void pc_csum_flow4(const struct pc_flow4_key *key, struct pc_flow
 	if (!(flow->flags & PC_FLOW_OUT6))
 		flow->l3_diff = pc_csum_fold(gone + pc_csum_words(flow->saddr, 1) +
 					     pc_csum_words(flow->daddr, 1));
-	gone += pc_csum_gone16(key->sport) + pc_csum_gone16(key->dport);
+	gone += pc_csum_gone16(key->sport) + pc_csum_gone16(key->dport) +
+		pc_csum_gone16(key->channel);
 	flow->l4_diff = pc_csum_fold(gone + pc_csum_flow_out(flow));
 }
 
@@ -128,7 +129,8 @@ PC_CSUM_INLINE void pc_csum_flow6(const struct pc_flow6_key *key, struct pc_flow
 {
 	__u32 gone = pc_csum_words_gone(key->saddr, 4) + pc_csum_words_gone(key->daddr, 4);
 
-	gone += pc_csum_gone16(key->sport) + pc_csum_gone16(key->dport);
+	gone += pc_csum_gone16(key->sport) + pc_csum_gone16(key->dport) +
+		pc_csum_gone16(key->channel);
 	flow->l3_diff = 0;
 	flow->l4_diff = pc_csum_fold(gone + pc_csum_flow_out(flow));
 }

@@ -10,6 +10,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "abi/relay.h"
+#include "lib/hot.h"
 
 #define PC_DEFAULT_SESSIONS  65536
 #define PC_DEFAULT_TENANTS   16384
@@ -39,6 +40,15 @@ struct {
 	__type(key, struct pc_flow4_key);
 	__type(value, struct pc_flow);
 } pc3_flow4 SEC(".maps");
+
+/* Sets of pc_hot_sets(), whose shift is in pc_hot_shift. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PC_HOT_SETS_MIN);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct pc_hot4);
+} pc3_hot4 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -25,6 +25,7 @@
 #include <linux/bpf.h>
 
 #include "abi/relay.h"
+#include "lib/hot.h"
 #include "frame.h"
 
 #define RIG_LO		 1
@@ -44,8 +45,9 @@
 #define RIG_RELAY_LOW	 50000
 #define RIG_RELAY_HIGH	 50999
 
-/* Layout of the program's .rodata, in the order of relay.bpf.c. */
+/* Layout of the program's .rodata, in the order of the includes of relay.bpf.c. */
 struct rig_rodata {
+	uint32_t hot_shift;
 	uint16_t service_ports[PC_MAX_SERVICE_PORTS];
 	uint16_t relay_low;
 	uint16_t relay_high;
@@ -75,7 +77,8 @@ struct rig {
 	struct bpf_object *obj;
 	struct bpf_program *prog;
 	int prog_fd;
-	int ctl_fd, count_fd, reason_fd, nexthop_fd, txport_fd, port_fd, client_fd, limit_fd;
+	int ctl_fd, hot_fd, count_fd, reason_fd, nexthop_fd, txport_fd, port_fd, client_fd;
+	int limit_fd;
 	int flow_fd[2], perm_fd[2]; /* IPv4, IPv6 */
 	int cpus;
 	char log[65536];
@@ -144,6 +147,7 @@ static inline void rig_prepare(struct rig *rig)
 static inline struct rig_rodata rig_constants(void)
 {
 	return (struct rig_rodata){
+		.hot_shift = pc_hot_shift_of(PC_HOT_SETS_MIN),
 		.service_ports = { RIG_SERVICE_PORT, RIG_SECOND_PORT },
 		.relay_low = RIG_RELAY_LOW,
 		.relay_high = RIG_RELAY_HIGH,
@@ -166,6 +170,7 @@ static inline struct rig *rig_new_with(const char *object, struct rig_rodata rod
 	rig->ctl_fd = rig_map(rig, PC_MAP_CTL);
 	rig->flow_fd[0] = rig_map(rig, PC_MAP_FLOW4);
 	rig->flow_fd[1] = rig_map(rig, PC_MAP_FLOW6);
+	rig->hot_fd = rig_map(rig, PC_MAP_HOT4);
 	rig->perm_fd[0] = rig_map(rig, PC_MAP_PERM4);
 	rig->perm_fd[1] = rig_map(rig, PC_MAP_PERM6);
 	rig->port_fd = rig_map(rig, PC_MAP_PORT);
@@ -230,8 +235,33 @@ static inline void rig_set_txport(struct rig *rig, uint32_t ifindex)
 	assert_int_equal(bpf_map_update_elem(rig->txport_fd, &port, &ifindex, BPF_ANY), 0);
 }
 
+/* Whether flows are in pc3_hot4, too, as the daemon has them; rig_main() tries both. */
+static bool rig_cold;
+
+static inline void rig_set_hot(struct rig *rig, const struct rig_flow *flow)
+{
+	uint64_t words[2];
+	uint32_t set, way;
+	struct pc_hot4 hot;
+
+	memcpy(words, &flow->key, sizeof(words));
+	set = (uint32_t)pc_hot_set(words[0], words[1], pc_hot_shift_of(PC_HOT_SETS_MIN));
+	assert_int_equal(bpf_map_lookup_elem(rig->hot_fd, &set, &hot), 0);
+	for (way = 0; way < PC_HOT_WAYS; way++) {
+		if (!hot.key[way].saddr || !memcmp(&hot.key[way], &flow->key, sizeof(words)))
+			break;
+	}
+	if (way == PC_HOT_WAYS)
+		return;
+	hot.key[way] = flow->key.v4;
+	hot.flow[way] = flow->value;
+	assert_int_equal(bpf_map_update_elem(rig->hot_fd, &set, &hot, BPF_ANY), 0);
+}
+
 static inline void rig_add_flow(struct rig *rig, const struct rig_flow *flow)
 {
+	if (!flow->six && !rig_cold)
+		rig_set_hot(rig, flow);
 	assert_true(rig->n_flows < RIG_FLOWS);
 	rig->flows[rig->n_flows++] = *flow;
 	assert_int_equal(
@@ -368,6 +398,27 @@ static inline int rig_skip_all(const struct CMUnitTest *tests, size_t n, const c
 	return 0;
 }
 
+static inline void rig_set_cold(void **state)
+{
+	rig_cold = true;
+}
+
+/* All tests twice: with the flows in pc3_hot4, then in the hash maps alone. */
+static inline int rig_run_all(const char *name, const struct CMUnitTest *tests, size_t n)
+{
+	struct CMUnitTest *all = calloc(2 * n + 1, sizeof(*all));
+	int failed;
+
+	assert_non_null(all);
+	memcpy(all, tests, n * sizeof(*all));
+	all[n] = (struct CMUnitTest){ .name = "flows_in_hash_maps_alone",
+				      .test_func = rig_set_cold };
+	memcpy(all + n + 1, tests, n * sizeof(*all));
+	failed = _cmocka_run_group_tests(name, all, 2 * n + 1, NULL, NULL);
+	free(all);
+	return failed;
+}
+
 /* The body of main(). */
 #define rig_main(tests)                                                    \
 	do {                                                               \
@@ -376,7 +427,7 @@ static inline int rig_skip_all(const struct CMUnitTest *tests, size_t n, const c
 		if (why)                                                   \
 			return rig_skip_all(tests, RIG_COUNT(tests), why); \
 		cmocka_set_message_output(CM_OUTPUT_TAP);                  \
-		return cmocka_run_group_tests(tests, NULL, NULL);          \
+		return rig_run_all(#tests, tests, RIG_COUNT(tests));       \
 	} while (0)
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Flows, permissions and ports in the real kernel's tables, of every mix of families. */
 #include "dp_env.h"
+#include "lib/hot.h"
 
 static void test_flow_entries(void **state)
 {
@@ -502,14 +503,129 @@ static void test_decode(void **state)
 	pc_dp_close(dp);
 }
 
+/* --- the faster table --- */
+
+static uint32_t hot_set_of(const struct pc_flow4_key *key, uint32_t sessions)
+{
+	uint64_t words[2];
+
+	memcpy(words, key, sizeof(words));
+	return (uint32_t)pc_hot_set(words[0], words[1],
+				    pc_hot_shift_of(pc_hot_sets(2ull * sessions)));
+}
+
+/* What the program finds for @key. False: nothing. */
+static bool find_hot(const struct pc_flow4_key *key, struct pc_flow *ret_flow)
+{
+	_cleanup_close_ int fd = env_pin(PC_MAP_HOT4);
+	uint32_t set = hot_set_of(key, ENV_SESSIONS);
+	struct pc_hot4 hot;
+
+	assert_int_equal(bpf_map_lookup_elem(fd, &set, &hot), 0);
+	for (int i = 0; i < PC_HOT_WAYS; i++) {
+		if (!memcmp(&hot.key[i], key, sizeof(*key))) {
+			*ret_flow = hot.flow[i];
+			return true;
+		}
+	}
+	return false;
+}
+
+static struct pc_flow4_key key_up(uint16_t port)
+{
+	return (struct pc_flow4_key){
+		.saddr = htonl(0xc6336401),
+		.daddr = htonl(0xc6336402),
+		.sport = htons(port),
+		.dport = htons(ENV_PORT),
+		.channel = htons(0x4001),
+	};
+}
+
+static void expect_hot(uint16_t port, uint64_t expires_ns)
+{
+	struct pc_flow4_key key = key_up(port);
+	_cleanup_close_ int fd = env_pin(PC_MAP_FLOW4);
+	struct pc_flow flow, hot;
+
+	assert_int_equal(bpf_map_lookup_elem(fd, &key, &flow), 0);
+	assert_true(find_hot(&key, &hot));
+	assert_memory_equal(&flow, &hot, sizeof(flow));
+	assert_int_equal(hot.expires_ns, expires_ns);
+}
+
+static void test_hot(void **state)
+{
+	struct pc_dp_flow flow = env_flow(1000), other = env_flow(1001);
+	struct pc_dp *dp = env_open();
+	struct pc_flow4_key key = key_up(1000), gone = key_up(1001);
+	struct pc_flow hot;
+	int fd;
+
+	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
+	expect_hot(1000, 12345678);
+	flow.expires_ns = 99;
+	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
+	expect_hot(1000, 99);
+	assert_int_equal(pc_dp_flow_set(dp, &other), 0);
+
+	/* What another daemon deleted from one table only is not found by the next. */
+	fd = env_pin(PC_MAP_FLOW4);
+	assert_int_equal(bpf_map_delete_elem(fd, &gone), 0);
+	close(fd);
+	assert_true(find_hot(&gone, &hot));
+	pc_dp_close(dp);
+	dp = env_open();
+	assert_false(find_hot(&gone, &hot));
+	expect_hot(1000, 99);
+
+	assert_int_equal(pc_dp_flow_del(dp, &flow), 0);
+	assert_false(find_hot(&key, &hot));
+	pc_dp_close(dp);
+}
+
+/* One more than fit a set: the last is in the hash map alone, until there is room. */
+static void test_hot_full(void **state)
+{
+	struct pc_flow4_key first = key_up(1);
+	uint32_t set = hot_set_of(&first, ENV_SESSIONS);
+	struct pc_dp *dp = env_open();
+	uint16_t ports[PC_HOT_WAYS + 1];
+	struct pc_dp_flow flow;
+	struct pc_flow hot;
+	uint16_t port = 1;
+
+	for (int i = 0; i <= PC_HOT_WAYS; port++) {
+		struct pc_flow4_key key = key_up(port);
+
+		assert_true(port < 60000);
+		if (hot_set_of(&key, ENV_SESSIONS) == set)
+			ports[i++] = port;
+	}
+	for (int i = 0; i <= PC_HOT_WAYS; i++) {
+		struct pc_flow4_key key = key_up(ports[i]);
+
+		flow = env_flow(ports[i]);
+		flow.peer.port = 7; /* in another set, the way down */
+		assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
+		assert_int_equal(find_hot(&key, &hot), i < PC_HOT_WAYS);
+	}
+	flow = env_flow(ports[0]);
+	assert_int_equal(pc_dp_flow_del(dp, &flow), 0);
+	flow = env_flow(ports[PC_HOT_WAYS]);
+	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
+	expect_hot(ports[PC_HOT_WAYS], flow.expires_ns);
+	pc_dp_close(dp);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, env_fresh, env_clean)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_flow_entries), T(test_flow_full), T(test_flow_families), T(test_perm_four),
-		T(test_perm_mixed),   T(test_perm_full), T(test_ports),		T(test_sweep),
-		T(test_decode),	      T(test_clients),	 T(test_sweep),		T(test_decode),
+		T(test_hot),	   T(test_hot_full),  T(test_flow_families), T(test_flow_entries),
+		T(test_flow_full), T(test_perm_four), T(test_perm_mixed),    T(test_perm_full),
+		T(test_ports),	   T(test_clients),   T(test_sweep),	     T(test_decode),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -114,6 +114,39 @@ static void test_down(void **state)
 	rig_expect_reasons(*state, PC_REASON_TX, 1);
 }
 
+/* The faster table is enough, and only for the very key. */
+static void test_hot(void **state)
+{
+	struct rig *rig = *state;
+	struct frame_spec in = scene_spec(scene_client, scene_server, wrapped, 0);
+	struct pass pass = pass_plain(160);
+	struct frame frame, got;
+
+	scene_set(rig);
+	for (unsigned int i = 0; i < rig->n_flows; i++)
+		if (!rig->flows[i].six)
+			assert_int_equal(bpf_map_delete_elem(rig->flow_fd[0], &rig->flows[i].key),
+					 0);
+	if (!rig_cold) {
+		run_up(rig, &pass);
+		run_down(rig, &pass);
+		run_hairpin(rig, &pass);
+		rig_expect_reasons(rig, PC_REASON_TX, 3);
+	}
+	in.len = frame_channel_data(wrapped, SCENE_CHANNEL + 1, data, 160, 0, 0);
+	frame_build(&frame, &in);
+	assert_int_equal(rig_run(rig, &frame, &got), XDP_PASS);
+	in.from.port++;
+	in.len = frame_channel_data(wrapped, SCENE_CHANNEL, data, 160, 0, 0);
+	frame_build(&frame, &in);
+	assert_int_equal(rig_run(rig, &frame, &got), XDP_PASS);
+	in.from = scene_client;
+	in.from.ip++;
+	frame_build(&frame, &in);
+	assert_int_equal(rig_run(rig, &frame, &got), XDP_PASS);
+	assert_int_equal(rig_reason(rig, PC_REASON_PASS_NO_FLOW), 3);
+}
+
 /* Once through the relay, counted for both sessions: plain UDP in the middle, ChannelData out. */
 static void test_hairpin(void **state)
 {
@@ -366,6 +399,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		rig_test(test_up),
 		rig_test(test_down),
+		rig_test(test_hot),
 		rig_test(test_hairpin),
 		rig_test(test_lengths_and_padding),
 		rig_test(test_large),

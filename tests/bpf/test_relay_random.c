@@ -378,6 +378,7 @@ static void test_random(void **state)
 	static struct model m;
 
 	seed = first ? first : 1;
+	memset(&totals, 0, sizeof(totals));
 	make_world(*state);
 	for (uint64_t i = 0; i < packets; i++) {
 		int verdict;

@@ -27,6 +27,7 @@
 
 #include "abi/relay.h"
 #include "lib/csum.h"
+#include "lib/hot.h"
 #include "tests/bpf/frame.h"
 
 #define REPEAT	       50 /* what the headroom of a test run allows "down" */
@@ -107,6 +108,7 @@ static int die(const char *what, int err)
 /* --- the program and its maps --- */
 
 struct rodata {
+	uint32_t hot_shift;
 	uint16_t service_ports[PC_MAX_SERVICE_PORTS];
 	uint16_t low, high;
 	uint32_t addrs[PC_MAX_SERVICE_ADDRS][4];
@@ -114,7 +116,12 @@ struct rodata {
 
 static struct bpf_object *load(const char *path)
 {
-	struct rodata rodata = { { SERVICE_PORT }, 50000, 50999, { { 0 } } };
+	struct rodata rodata = {
+		.hot_shift = pc_hot_shift_of(PC_HOT_SETS_MIN),
+		.service_ports = { SERVICE_PORT },
+		.low = 50000,
+		.high = 50999,
+	};
 	struct bpf_object *obj = bpf_object__open_file(path, NULL);
 	struct bpf_map *map;
 
@@ -141,6 +148,27 @@ static int prog_fd(struct bpf_object *obj, const char *name)
 static int put(struct bpf_object *obj, const char *map, const void *key, const void *value)
 {
 	return bpf_map_update_elem(bpf_object__find_map_fd_by_name(obj, map), key, value, BPF_ANY);
+}
+
+/* As the daemon does. The few flows here never fill a set. */
+static int put_hot(struct bpf_object *obj, const struct pc_flow4_key *key,
+		   const struct pc_flow *flow)
+{
+	int fd = bpf_object__find_map_fd_by_name(obj, PC_MAP_HOT4);
+	uint64_t words[2];
+	struct pc_hot4 hot;
+	uint32_t set;
+	int way = 0;
+
+	memcpy(words, key, sizeof(words));
+	set = (uint32_t)pc_hot_set(words[0], words[1], pc_hot_shift_of(PC_HOT_SETS_MIN));
+	if (bpf_map_lookup_elem(fd, &set, &hot))
+		return -errno;
+	while (hot.key[way].saddr)
+		way++;
+	hot.key[way] = *key;
+	hot.flow[way] = *flow;
+	return bpf_map_update_elem(fd, &set, &hot, BPF_ANY);
 }
 
 static int add_flow(struct bpf_object *obj, const struct endpoint ends[4], uint16_t channel_in,
@@ -170,7 +198,7 @@ static int add_flow(struct bpf_object *obj, const struct endpoint ends[4], uint1
 	key4.daddr = htonl(ends[1].ip);
 	key4.channel = htons(channel_in);
 	pc_csum_flow4(&key4, &flow);
-	return put(obj, PC_MAP_FLOW4, &key4, &flow);
+	return put(obj, PC_MAP_FLOW4, &key4, &flow) ?: put_hot(obj, &key4, &flow);
 }
 
 /* @ends: source and destination of what arrives and of what is sent; up: @with is the peer. */

@@ -47,7 +47,13 @@ static int walk(struct pc_dp *dp, enum pc_dp_map map,
 
 static int add_up(void *arg, enum pc_dp_map map, const struct table_chunk *chunk)
 {
-	((struct pc_dp *)arg)->used[map] += chunk->n;
+	const struct pc_dp_map_info *info = &pc_dp_maps[map];
+	struct pc_dp *dp = arg;
+
+	dp->used[map] += chunk->n;
+	for (uint32_t i = 0; i < chunk->n; i++)
+		pc_dp_hot_set(dp, map, chunk->keys + i * info->key_size,
+			      chunk->values + i * info->value_size);
 	return 0;
 }
 
@@ -72,15 +78,16 @@ static int write_item(struct pc_dp *dp, const struct pc_dp_item *item, bool *ret
 	if (!bpf_map_update_elem(fd, &item->key, &item->value, BPF_NOEXIST)) {
 		dp->used[item->map]++;
 		*ret_added = true;
-		return 0;
+	} else if (errno != EEXIST || bpf_map_update_elem(fd, &item->key, &item->value, BPF_ANY)) {
+		return errno == E2BIG ? PC_ERR_FULL : -errno;
 	}
-	if (errno == EEXIST && !bpf_map_update_elem(fd, &item->key, &item->value, BPF_ANY))
-		return 0;
-	return errno == E2BIG ? PC_ERR_FULL : -errno;
+	pc_dp_hot_set(dp, item->map, &item->key, &item->value);
+	return 0;
 }
 
 static int delete_key(struct pc_dp *dp, enum pc_dp_map map, const void *key)
 {
+	pc_dp_hot_del(dp, map, key);
 	if (bpf_map_delete_elem(dp->map_fd[map], key))
 		return errno == ENOENT ? 0 : -errno;
 	if (dp->used[map])

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "dp/dp_int.h"
+#include "lib/hot.h"
 
 /* Stacked VLAN interfaces of Linux use this tag for both unless told otherwise. */
 #define PC_ETHERTYPE_VLAN 0x8100
@@ -21,13 +22,14 @@
 	}
 
 /*
- * Two directions each, of two channels and of four permissions for every session. IPv4 channels are
- * what most packets need: their memory is there from the start, that of the others comes with use.
+ * Two directions each, of two channels and of four permissions for every session; memory comes with
+ * use. IPv4 channels are what most packets need: for one of each session there is a place in
+ * pc3_hot4, from the start.
  */
 const struct pc_dp_map_info pc_dp_maps[PC_DP_MAPS] = {
 	[PC_DP_META] = PC_TABLE(PC_MAP_META, uint32_t, struct pc_meta, 0, false),
 	[PC_DP_CTL] = PC_TABLE(PC_MAP_CTL, uint32_t, struct pc_ctl, 0, false),
-	[PC_DP_FLOW4] = PC_TABLE(PC_MAP_FLOW4, struct pc_flow4_key, struct pc_flow, 4, false),
+	[PC_DP_FLOW4] = PC_TABLE(PC_MAP_FLOW4, struct pc_flow4_key, struct pc_flow, 4, true),
 	[PC_DP_FLOW6] = PC_TABLE(PC_MAP_FLOW6, struct pc_flow6_key, struct pc_flow, 4, true),
 	[PC_DP_PERM4] = PC_TABLE(PC_MAP_PERM4, struct pc_perm4_key, struct pc_perm, 8, true),
 	[PC_DP_PERM6] = PC_TABLE(PC_MAP_PERM6, struct pc_perm6_key, struct pc_perm, 8, true),
@@ -36,6 +38,7 @@ const struct pc_dp_map_info pc_dp_maps[PC_DP_MAPS] = {
 	[PC_DP_LIMIT] = PC_TABLE(PC_MAP_LIMIT, struct pc_limit_key, struct pc_limit, 0, false),
 	[PC_DP_COUNT] = PC_TABLE(PC_MAP_COUNT, uint32_t, struct pc_count, 1, false),
 	[PC_DP_REASON] = PC_TABLE(PC_MAP_REASON, uint32_t, uint64_t, 0, false),
+	[PC_DP_HOT4] = PC_TABLE(PC_MAP_HOT4, uint32_t, struct pc_hot4, 2, false),
 	[PC_DP_NEXTHOP] = PC_TABLE(PC_MAP_NEXTHOP, uint32_t, struct pc_nexthop_slot, 0, false),
 	[PC_DP_TXPORT] = PC_TABLE(PC_MAP_TXPORT, uint32_t, uint32_t, 0, false),
 	[PC_DP_RATE] = PC_TENANTS(PC_MAP_RATE, struct pc_rate, 2),
@@ -91,6 +94,8 @@ uint32_t pc_dp_map_entries(enum pc_dp_map which, uint32_t max_sessions)
 {
 	uint64_t n = (uint64_t)max_sessions * pc_dp_maps[which].per_session;
 
+	if (which == PC_DP_HOT4)
+		return pc_hot_sets(n);
 	return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
 }
 

@@ -9,7 +9,7 @@
  *   dp_diag.c     failures in one line                 dp_count.c    counters of the kernel
  *   dp_user.c     counters of user space, a file       dp_info.c     what needs no kernel
  *   dp_maps.c     pinned maps                          dp_encode.c   map entries, no kernel either
- *   dp_rate.c     limits of tenants
+ *   dp_rate.c     limits of tenants                    dp_hot.c      copies of flows, found faster
  */
 #ifndef PC_DP_DP_INT_H
 #define PC_DP_DP_INT_H
@@ -32,6 +32,7 @@ enum pc_dp_map {
 	PC_DP_LIMIT,
 	PC_DP_COUNT,
 	PC_DP_REASON,
+	PC_DP_HOT4,
 	PC_DP_NEXTHOP,
 	PC_DP_TXPORT,
 	PC_DP_RATE,
@@ -92,8 +93,9 @@ struct pc_dp {
 	/* Shared with the program. The first stays mapped when only the heartbeat can be kept. */
 	struct pc_ctl *ctl;
 	struct pc_dp_rates rates;
-	uint8_t *nexthops; /* PC_MAX_NEXTHOPS slots of PC_DP_NEXTHOP_STRIDE bytes */
-	size_t ctl_size, nexthops_size;
+	uint8_t *nexthops;   /* PC_MAX_NEXTHOPS slots of PC_DP_NEXTHOP_STRIDE bytes */
+	struct pc_hot4 *hot; /* pc_dp_map_entries(PC_DP_HOT4, table_sessions) sets */
+	size_t ctl_size, nexthops_size, hot_size;
 
 	struct pc_dp_attached links[PC_MAX_TXPORTS];
 	size_t n_links;
@@ -170,6 +172,16 @@ int pc_dp_pin_replace(const char *bpffs, const char *name, int fd);
 /* Calls @fn for each pinned link of this layout until it returns non-zero, and returns that. */
 int pc_dp_pin_each_link(const char *bpffs, int (*fn)(void *arg, const char *path, uint32_t ifindex),
 			void *arg);
+
+/* --- dp_hot.c --- */
+
+/* Maps the table and empties it: pc_dp_tables_count() fills it again. */
+int pc_dp_hot_map(struct pc_dp *dp);
+void pc_dp_hot_unmap(struct pc_dp *dp);
+/* A flow of pc3_flow4 that was written, or is about to be deleted. Others are none of its business.
+ */
+void pc_dp_hot_set(struct pc_dp *dp, enum pc_dp_map map, const void *key, const void *flow);
+void pc_dp_hot_del(struct pc_dp *dp, enum pc_dp_map map, const void *key);
 
 /* --- dp_maps.c --- */
 

@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/siphash.h"
 #include "dp/dp_int.h"
+#include "lib/hot.h"
 #include "relay.skel.h"
 #include "version.h"
 
@@ -144,6 +145,7 @@ static int set_constant(struct bpf_object *object, const char *name, const void 
 
 static int set_constants(const struct pc_dp *dp, struct bpf_object *object)
 {
+	uint32_t hot_shift = pc_hot_shift_of(pc_dp_map_entries(PC_DP_HOT4, dp->max_sessions));
 	int err;
 
 	err = set_constant(object, "pc_service_ports", dp->service_ports,
@@ -156,6 +158,8 @@ static int set_constants(const struct pc_dp *dp, struct bpf_object *object)
 	if (!err)
 		err = set_constant(object, "pc_relay_high", &dp->relay_high,
 				   sizeof(dp->relay_high));
+	if (!err)
+		err = set_constant(object, "pc_hot_shift", &hot_shift, sizeof(hot_shift));
 	return err;
 }
 

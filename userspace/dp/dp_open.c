@@ -67,6 +67,7 @@ static void drop_kernel(struct pc_dp *dp)
 	pc_dp_links_close(dp);
 	pc_dp_nexthops_unmap(dp);
 	pc_dp_rates_unmap(dp);
+	pc_dp_hot_unmap(dp);
 	for (int i = 0; i < PC_DP_MAPS; i++) {
 		if (dp->map_fd[i] >= 0)
 			close(TAKE_FD(dp->map_fd[i]));
@@ -229,6 +230,8 @@ static int map_shared(struct pc_dp *dp)
 			err = pc_dp_nexthops_map(dp);
 		if (!err)
 			err = pc_dp_rates_map(dp, true);
+		if (!err)
+			err = pc_dp_hot_map(dp);
 		if (!err)
 			err = pc_dp_tables_count(dp);
 	}

@@ -130,6 +130,8 @@ void pc_native_keys_free(struct pc_native *n, struct pc_native_keys *k)
 {
 	if (!k)
 		return;
+	if (n->carrier == k)
+		n->carrier = NULL;
 	if (!k->ticket_ns || n->now - k->ticket_ns >= NATIVE_TICKET_NS) {
 		keys_release(n, k);
 		return;
@@ -479,11 +481,6 @@ bool pc_native_is_up(const struct pc_native_link *link)
 	return link->current != NULL;
 }
 
-bool pc_native_is_initiator(const struct pc_native_link *link)
-{
-	return link->initiator;
-}
-
 void *pc_native_user(const struct pc_native_link *link)
 {
 	return link->user;
@@ -494,14 +491,19 @@ void pc_native_set_user(struct pc_native_link *link, void *user)
 	link->user = user;
 }
 
-int pc_native_export(const struct pc_native_link *link, const char *label, const void *context,
+/* The session a message came with, else the one that is up; NULL: none. */
+static const struct pc_native_keys *carrier_of(const struct pc_native_link *link)
+{
+	const struct pc_native_keys *k = link->n->carrier;
+
+	return k && k->link == link ? k : link->current;
+}
+
+static int export_of(const struct pc_native_keys *k, const char *label, const void *context,
 		     size_t context_len, uint8_t ret_key[static 32])
 {
-	const struct pc_native_keys *k = link->current;
 	crypto_auth_hmacsha256_state state;
 
-	if (link->n->carrier && link->n->carrier->link == link)
-		k = link->n->carrier;
 	if (!k)
 		return PC_ERR_STATE;
 	crypto_auth_hmacsha256_init(&state, k->export, sizeof(k->export));
@@ -510,6 +512,25 @@ int pc_native_export(const struct pc_native_link *link, const char *label, const
 	crypto_auth_hmacsha256_final(&state, ret_key);
 	sodium_memzero(&state, sizeof(state));
 	return 0;
+}
+
+int pc_native_export(const struct pc_native_link *link, const char *label, const void *context,
+		     size_t context_len, uint8_t ret_key[static 32])
+{
+	return export_of(carrier_of(link), label, context, context_len, ret_key);
+}
+
+int pc_native_export_sending(const struct pc_native_link *link, const char *label,
+			     const void *context, size_t context_len, uint8_t ret_key[static 32])
+{
+	return export_of(link->current, label, context, context_len, ret_key);
+}
+
+bool pc_native_is_initiator(const struct pc_native_link *link)
+{
+	const struct pc_native_keys *k = carrier_of(link);
+
+	return k && k->ticket_ns == 0;
 }
 
 void pc_native_get_stats(const struct pc_native *n, struct pc_native_stats *ret_stats)

@@ -140,7 +140,7 @@ const uint8_t *pc_native_identity(const struct pc_native_link *link);
 const uint8_t *pc_native_static_key(const struct pc_native_link *link);
 const struct pc_native_path *pc_native_path(const struct pc_native_link *link);
 bool pc_native_is_up(const struct pc_native_link *link);
-/* Whether this side began the session that is up. */
+/* Whether this side began the session that is up, or, inside ops->message, that one's. */
 bool pc_native_is_initiator(const struct pc_native_link *link);
 void *pc_native_user(const struct pc_native_link *link);
 void pc_native_set_user(struct pc_native_link *link, void *user);
@@ -153,6 +153,9 @@ struct pc_native_link *pc_native_find(const struct pc_native *n, const uint8_t i
  */
 int pc_native_export(const struct pc_native_link *link, const char *label, const void *context,
 		     size_t context_len, uint8_t ret_key[static 32]);
+/* The same, but always of the session that pc_native_send takes now. */
+int pc_native_export_sending(const struct pc_native_link *link, const char *label,
+			     const void *context, size_t context_len, uint8_t ret_key[static 32]);
 
 struct pc_native_stats {
 	uint32_t links;

@@ -49,19 +49,19 @@ enum pc_native_field {
 	PC_NATIVE_F_REASON = 6,	      /* 2, enum pc_native_reason */
 	PC_NATIVE_F_PEER = 7,	      /* identity key, 32 */
 	PC_NATIVE_F_CALL = 8,	      /* 4, chosen by who asks; comes back in the answers */
-	PC_NATIVE_F_PIPE = 9,	      /* 4, the receiver's index for frames to it; never 0 */
-	PC_NATIVE_F_PIPE_TO = 10,     /* 4, the index to put into frames to the sender of this */
-	PC_NATIVE_F_RELAYED = 11,     /* address */
-	PC_NATIVE_F_REMOTE = 12,      /* address: whom a relayed port talks to */
-	PC_NATIVE_F_LIFETIME = 13,    /* 4, seconds */
-	PC_NATIVE_F_SERVICE = 14,     /* text, 1 to 63 bytes: "udp:51820" */
-	PC_NATIVE_F_GRANT = 15,	      /* 208 */
-	PC_NATIVE_F_RECEIPT = 16,     /* 136: receipt and signature */
-	PC_NATIVE_F_UP = 17,	      /* 8, payload bytes */
-	PC_NATIVE_F_DOWN = 18,	      /* 8 */
-	PC_NATIVE_F_CANDIDATE = 19,   /* address, up to 8 times */
-	PC_NATIVE_F_TYPE = 20,	      /* 2, of the message an error is about */
-	PC_NATIVE_F_MTU = 21,	      /* 2, largest pipe payload */
+	PC_NATIVE_F_PIPE = 9,	    /* 4, an index of the sender: frames to it carry it; never 0 */
+	PC_NATIVE_F_PIPE_TO = 10,   /* 4, an index of the receiver: the pipe this is about */
+	PC_NATIVE_F_RELAYED = 11,   /* address */
+	PC_NATIVE_F_REMOTE = 12,    /* address: whom a relayed port talks to */
+	PC_NATIVE_F_LIFETIME = 13,  /* 4, seconds */
+	PC_NATIVE_F_SERVICE = 14,   /* text, 1 to 63 bytes: "udp:51820" */
+	PC_NATIVE_F_GRANT = 15,	    /* 208 */
+	PC_NATIVE_F_RECEIPT = 16,   /* 136: receipt and signature */
+	PC_NATIVE_F_UP = 17,	    /* 8, payload bytes */
+	PC_NATIVE_F_DOWN = 18,	    /* 8 */
+	PC_NATIVE_F_CANDIDATE = 19, /* address, up to 8 times */
+	PC_NATIVE_F_TYPE = 20,	    /* 2, of the message an error is about */
+	PC_NATIVE_F_MTU = 21,	    /* 2, largest pipe payload */
 	PC_NATIVE_F_COUNT = 22,
 };
 

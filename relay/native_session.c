@@ -136,7 +136,7 @@ static bool take_message(struct pc_native_link *link, struct pc_native_keys *k,
 		take_alive(link, m->token);
 		break; /* with the address, for whoever wants to know */
 	case PC_NATIVE_CLOSE:
-		if (PC_NATIVE_HAS(m, PC_NATIVE_F_PIPE))
+		if (PC_NATIVE_HAS(m, PC_NATIVE_F_PIPE_TO))
 			break;
 		/* That an old session ends does not concern the new one. */
 		if (k != link->current)
@@ -212,7 +212,7 @@ static bool is_refusal(const uint8_t *plain, size_t len, uint16_t *ret_reason)
 
 	pc_reader_init(&r, plain, len);
 	if (pc_native_msg_read(&r, &m) < 0 || m.type != PC_NATIVE_CLOSE ||
-	    PC_NATIVE_HAS(&m, PC_NATIVE_F_PIPE))
+	    PC_NATIVE_HAS(&m, PC_NATIVE_F_PIPE_TO))
 		return false;
 	*ret_reason = m.reason;
 	return true;

@@ -40,6 +40,13 @@ struct node {
 	struct pc_native_link *link; /* the last one that came up */
 	struct pc_native_msg last;   /* its pointers are not valid any more */
 	bool close_on_message;
+	/* What lies above, where a test has something. */
+	void (*on_up)(struct node *node, struct pc_native_link *link, bool renewed);
+	void (*on_down)(struct node *node, struct pc_native_link *link, uint16_t reason);
+	void (*on_moved)(struct node *node, struct pc_native_link *link);
+	void (*on_message)(struct node *node, struct pc_native_link *link,
+			   const struct pc_native_msg *msg);
+	void (*on_tick)(struct node *node);
 	unsigned int drops[PC_NATIVE_DROP_COUNT];
 };
 
@@ -107,6 +114,8 @@ static inline void world_up(void *ctx, struct pc_native_link *link, bool renewed
 	node->link = link;
 	node->ups++;
 	node->renewals += renewed;
+	if (node->on_up)
+		node->on_up(node, link, renewed);
 }
 
 static inline void world_down(void *ctx, struct pc_native_link *link, uint16_t reason)
@@ -117,6 +126,8 @@ static inline void world_down(void *ctx, struct pc_native_link *link, uint16_t r
 		node->link = NULL;
 	node->downs++;
 	node->reason = reason;
+	if (node->on_down)
+		node->on_down(node, link, reason);
 }
 
 static inline void world_moved(void *ctx, struct pc_native_link *link)
@@ -124,6 +135,8 @@ static inline void world_moved(void *ctx, struct pc_native_link *link)
 	struct node *node = ctx;
 
 	node->moves++;
+	if (node->on_moved)
+		node->on_moved(node, link);
 }
 
 static inline void world_message(void *ctx, struct pc_native_link *link,
@@ -133,6 +146,8 @@ static inline void world_message(void *ctx, struct pc_native_link *link,
 
 	node->messages++;
 	node->last = *msg;
+	if (node->on_message)
+		node->on_message(node, link, msg);
 	if (node->close_on_message)
 		pc_native_close(node->n, link, PC_NATIVE_R_DONE, node->w->now);
 }
@@ -274,6 +289,8 @@ static inline void world_pass(struct world *w, uint64_t ns)
 		for (unsigned int i = 0; i < WORLD_NODES; i++) {
 			if (pc_native_next_deadline(w->nodes[i].n) <= w->now)
 				pc_native_tick(w->nodes[i].n, w->now);
+			if (w->nodes[i].on_tick)
+				w->nodes[i].on_tick(&w->nodes[i]);
 		}
 		world_deliver(w);
 	}

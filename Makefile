@@ -112,6 +112,7 @@ bench:
 	$(Q)tools/build/setup.sh build test
 	$(Q)$(MAKE) --no-print-directory -j$$(nproc) benches
 	$(Q)tools/bench/run.sh
+	$(Q)tools/bench/rates.sh
 
 kernels:
 	$(Q)tools/build/setup.sh build test kernels

@@ -351,6 +351,8 @@ static int parse_args(struct line *l, int argc, char **argv)
 			return -EINVAL;
 		if (c == 'l' && !l->log)
 			return -errno;
+		if (c == 'l')
+			setlinebuf(l->log);
 	}
 	if (optind + 2 > argc || pc_parse_u64(argv[optind], 0, 1000000, &us) < 0)
 		return -EINVAL;

@@ -466,7 +466,10 @@ static int parse_option(struct tunnel *t, int c)
 		return 0;
 	case 'l':
 		t->log.file = fopen(optarg, "we");
-		return t->log.file ? 0 : -errno;
+		if (!t->log.file)
+			return -errno;
+		setlinebuf(t->log.file);
+		return 0;
 	}
 	return -EINVAL;
 }

@@ -59,6 +59,7 @@ enum pc_turn_drop {
 	PC_TURN_DROP_NO_PERMISSION,
 	PC_TURN_DROP_PEER_POLICY,
 	PC_TURN_DROP_QUOTA,
+	PC_TURN_DROP_RATE,
 	PC_TURN_DROP_COUNT
 };
 
@@ -182,6 +183,14 @@ struct pc_turn_ops {
 	/* A client has an allocation from now on (also restored ones), or has it no longer. */
 	void (*client_set)(void *ctx, const struct pc_turn_path *path, uint32_t slot);
 	void (*client_del)(void *ctx, const struct pc_turn_path *path);
+	/*
+	 * Whether a datagram of the session may be sent on now, as the limits of its tenant have
+	 * it: asked last, when nothing else stands against it. @d is what is to be sent; its tos
+	 * may be changed (CE, DSCP). @wire_bytes: IP total length. One between two tenants is asked
+	 * for twice: up for the sender, then down for the receiver, who may refuse what the first
+	 * has paid for.
+	 */
+	bool (*admit)(void *ctx, uint32_t slot, bool up, struct pc_dgram *d, uint32_t wire_bytes);
 	/*
 	 * A datagram was forwarded by user space. @up: from the tenant. Called right after the send
 	 * it is about (twice for a datagram between two tenants): what a socket refuses when the

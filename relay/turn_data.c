@@ -76,12 +76,21 @@ static void wrap_indication(struct pc_turn *t, const struct pc_addr *peer, struc
 	p->len += head + pad;
 }
 
+/* The last question before @d is sent. False: it was dropped. */
+static bool admit(const struct pc_turn_alloc *a, bool up, struct pc_dgram *d, uint32_t wire)
+{
+	if (a->t->ops->admit(a->t->ctx, a->slot, up, d, wire))
+		return true;
+	pc_turn_drop(a->t, PC_TURN_DROP_RATE);
+	return false;
+}
+
 /* To the client of @a, as coming from @peer. Consumes @p. False: it was dropped. */
 static bool relay_down(struct pc_turn_alloc *a, const struct pc_addr *peer, struct payload *p)
 {
 	const struct pc_turn_channel *ch = pc_turn_channel_by_peer(a, peer);
 	struct pc_turn *t = a->t;
-	uint32_t bytes = (uint32_t)p->len;
+	uint32_t bytes = (uint32_t)p->len, wire;
 	struct pc_dgram d;
 
 	if (p->len + (ch ? TURN_CHANNEL_HEADER : PC_TURN_HEADROOM) > TURN_UDP_MAX) {
@@ -100,20 +109,24 @@ static bool relay_down(struct pc_turn_alloc *a, const struct pc_addr *peer, stru
 		.in_place = true,
 	};
 	t->stats.data_down++;
+	wire = wire_bytes(a->path.client.ip.family, d.len);
+	if (!admit(a, false, &d, wire))
+		return false;
 	t->ops->send_client(t->ctx, &a->path, &d);
-	t->ops->count(t->ctx, a->slot, false, bytes, wire_bytes(a->path.client.ip.family, d.len));
+	t->ops->count(t->ctx, a->slot, false, bytes, wire);
 	return true;
 }
 
 /* From one client of this relay to another: no socket, so nothing of the host can be reached. */
 static void relay_inside(struct pc_turn_alloc *a, const struct pc_turn_port *port,
-			 const struct pc_addr *peer, struct payload *p, uint64_t now)
+			 const struct pc_addr *peer, struct pc_dgram *d, struct payload *p,
+			 uint64_t now)
 {
 	struct pc_turn *t = a->t;
 	struct pc_addr from = port->socket->local, to = *peer;
 	const struct pc_turn_permission *perm;
 	const struct pc_turn_socket *target;
-	uint32_t bytes = (uint32_t)p->len;
+	uint32_t bytes = (uint32_t)p->len, wire = wire_bytes(from.ip.family, bytes);
 
 	pc_turn_to_external(t, &from);
 	pc_turn_to_local(t, &to);
@@ -123,10 +136,15 @@ static void relay_inside(struct pc_turn_alloc *a, const struct pc_turn_port *por
 		return;
 	}
 	perm = pc_turn_holder_live(t, target, &from.ip, now);
-	if (!perm)
+	if (!perm) {
 		pc_turn_drop(t, PC_TURN_DROP_NO_PERMISSION);
-	else if (relay_down(perm->alloc, &from, p))
-		t->ops->count(t->ctx, a->slot, true, bytes, wire_bytes(from.ip.family, bytes));
+		return;
+	}
+	if (!admit(a, true, d, wire))
+		return;
+	p->tos = d->tos;
+	if (relay_down(perm->alloc, &from, p))
+		t->ops->count(t->ctx, a->slot, true, bytes, wire);
 }
 
 /* To @peer, for which @a has a permission. */
@@ -143,14 +161,17 @@ static void relay_up(struct pc_turn_alloc *a, const struct pc_addr *peer, struct
 		.dont_fragment = p->dont_fragment,
 		.in_place = true,
 	};
+	uint32_t wire = wire_bytes(peer->ip.family, d.len);
 
 	t->stats.data_up++;
 	if (pc_turn_relay_ip(t, &peer->ip) >= 0) {
-		relay_inside(a, port, peer, p, now);
+		relay_inside(a, port, peer, &d, p, now);
 		return;
 	}
+	if (!admit(a, true, &d, wire))
+		return;
 	t->ops->send_peer(t->ctx, port->socket->handle, peer, &d);
-	t->ops->count(t->ctx, a->slot, true, (uint32_t)d.len, wire_bytes(peer->ip.family, d.len));
+	t->ops->count(t->ctx, a->slot, true, (uint32_t)d.len, wire);
 }
 
 void pc_turn_channel_data(struct pc_turn *t, const struct pc_turn_path *path, struct pc_dgram *d,

@@ -82,6 +82,9 @@ struct fake {
 	unsigned int open_slots;
 	struct fake_perm *perms;
 	struct fake_client *clients;
+	/* What the limits of tenants do to the next datagrams up [0] and down [1]. */
+	unsigned int refuse[2], mark[2];
+	unsigned int refused; /* so far */
 };
 
 static inline void __attribute__((format(printf, 2, 3)))
@@ -338,6 +341,23 @@ static inline void fake_clients_clear(struct fake *f)
 	}
 }
 
+static inline bool fake_admit(void *ctx, uint32_t slot, bool up, struct pc_dgram *d, uint32_t wire)
+{
+	struct fake *f = ctx;
+
+	if (f->refuse[!up]) {
+		f->refuse[!up]--;
+		f->refused++;
+		fake_event(f, "refused slot=%u dir=%s wire=%u", slot, up ? "up" : "down", wire);
+		return false;
+	}
+	if (f->mark[!up]) {
+		f->mark[!up]--;
+		d->tos |= 3;
+	}
+	return true;
+}
+
 static inline void fake_count(void *ctx, uint32_t slot, bool up, uint32_t payload, uint32_t wire)
 {
 	fake_event(ctx, "count slot=%u dir=%s payload=%u wire=%u", slot, up ? "up" : "down",
@@ -347,8 +367,9 @@ static inline void fake_count(void *ctx, uint32_t slot, bool up, uint32_t payloa
 static inline void fake_drop(void *ctx, enum pc_turn_drop reason)
 {
 	static const char *const names[PC_TURN_DROP_COUNT] = {
-		"malformed",	 "length",     "ttl",		"unauthenticated", "source_rate",
-		"no_allocation", "no_channel", "no_permission", "peer_policy",	   "quota",
+		"malformed",   "length",	"ttl",	      "unauthenticated",
+		"source_rate", "no_allocation", "no_channel", "no_permission",
+		"peer_policy", "quota",		"rate",
 	};
 
 	fake_event(ctx, "drop reason=%s", names[reason]);
@@ -469,6 +490,7 @@ static const struct pc_turn_ops fake_ops = {
 	.perm_del = fake_perm_del,
 	.client_set = fake_client_set,
 	.client_del = fake_client_del,
+	.admit = fake_admit,
 	.count = fake_count,
 	.drop = fake_drop,
 	.save = fake_save,

@@ -218,6 +218,7 @@ static const struct {
 	{ "same", cmd_same },
 	{ "differ", cmd_same },
 	{ "occupy", cmd_occupy },
+	{ "limit", cmd_limit },
 };
 
 static int run_command(struct scenario *s, char **w, int n)

@@ -187,6 +187,18 @@ static inline int cmd_fail(struct scenario *s, char **w, int n)
 	return wrong(s, "fail save|slot|flow|port|perm CODE COUNT [SKIP]");
 }
 
+/* `limit refuse|mark up|down N`: what happens to the next N datagrams of the direction */
+static inline int cmd_limit(struct scenario *s, char **w, int n)
+{
+	unsigned int *at;
+
+	if (n != 4)
+		return wrong(s, "limit refuse|mark up|down N");
+	at = strcmp(w[1], "refuse") == 0 ? s->f.refuse : s->f.mark;
+	at[strcmp(w[2], "down") == 0] = (unsigned int)strtoul(w[3], NULL, 10);
+	return 0;
+}
+
 /* `occupy LOCAL`: another program holds that port. `occupy LOCAL end` */
 static inline int cmd_occupy(struct scenario *s, char **w, int n)
 {
@@ -279,6 +291,7 @@ static inline int cmd_stats(struct scenario *s, char **w, int n)
 				   : !strncmp(w[i], "shared", 6)       ? st.ports_shared
 				   : !strncmp(w[i], "most", 4)	       ? st.port_sessions
 				   : !strncmp(w[i], "conflicts", 9)    ? st.conflicts
+				   : !strncmp(w[i], "refused", 7)      ? s->f.refused
 				   : !strncmp(w[i], "challenges", 10)  ? st.challenges
 				   : !strncmp(w[i], "up", 2)	       ? st.data_up
 				   : !strncmp(w[i], "down", 4)	       ? st.data_down

@@ -12,9 +12,11 @@
 #include <sodium.h>
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "daemon/turn_glue_int.h"
 #include "dp/dp_fake.h"
+#include "lib/rate.h"
 
 #define HOPS 32
 
@@ -97,7 +99,7 @@ static int setup(void **state)
 		.bpffs = "/fake",
 		.state_dir = "/fake",
 		.max_sessions = 8,
-		.max_tenants = 16,
+		.max_tenants = 4,
 		.kernel = true,
 	};
 
@@ -405,6 +407,98 @@ static void test_no_nexthops(void **state)
 	pc_glue_port_closing(g, &perm.relayed);
 }
 
+/* --- limits of tenants --- */
+
+/* What the kernel forwards knows whose it is. */
+static void test_tenant_in_kernel(void **state)
+{
+	struct pc_turn_flow flow = make_flow(false, false);
+	struct pc_turn_perm perm = make_perm(false, false, 3);
+
+	g->limits[flow.slot] = 2;
+	assert_int_equal(pc_glue_ops.flow_set(g, &flow), 0);
+	assert_int_equal(pc_glue_ops.perm_set(g, &perm), 0);
+	assert_int_equal(pc_dp_fake_find(&flow.peer, &flow.relayed, 0)->tenant, 2);
+	assert_int_equal(pc_dp_fake_find(&flow.client, &flow.server, flow.channel)->tenant, 2);
+	assert_int_equal(in_kernel(&perm, true)->tenant, 2);
+	assert_int_equal(in_kernel(&perm, false)->tenant, 2);
+	pc_glue_ops.flow_del(g, &flow);
+	pc_glue_ops.perm_del(g, &perm);
+}
+
+static bool admits(uint32_t slot, bool up, uint32_t bytes, uint8_t *tos)
+{
+	struct pc_dgram dgram = { .tos = *tos };
+	bool yes = pc_glue_ops.admit(g, slot, up, &dgram, bytes);
+
+	*tos = dgram.tos;
+	return yes;
+}
+
+/* One byte per second and a thousand at once, of which a new tenant has a tenth. */
+static struct pc_rate slow_rate(void)
+{
+	return (struct pc_rate){
+		.version = 1,
+		.committed = pc_rate_word(8),
+		.peak = pc_rate_word(8),
+		.depth = (uint32_t)(1000 * PC_NS_PER_S >> PC_RATE_DEPTH_SHIFT),
+		.peak_depth = (uint32_t)(1000 * PC_NS_PER_S >> PC_RATE_DEPTH_SHIFT),
+	};
+}
+
+static void test_rate(void **state)
+{
+	const struct pc_dp_rates *rates = pc_dp_rates(d.dp);
+	const struct pc_count *counts = pc_dp_count_user(d.dp);
+	struct pc_rate rate = slow_rate();
+	uint8_t tos = 0;
+
+	g->limits[3] = g->limits[4] = 1;
+	g->limits[5] = 2;
+	pc_rate_store(&rates->rate[pc_rate_index(1, PC_RATE_UP)], &rate);
+	assert_true(admits(3, true, 60, &tos));
+	/* Two sessions of a tenant draw on one clock. */
+	for (int i = 0; i < 5; i++)
+		assert_false(admits(3 + i % 2, true, 60, &tos));
+	assert_int_equal(counts[3].drops_rate, 3);
+	assert_int_equal(counts[4].drops_rate, 2);
+	/* The other direction, another tenant, a session without one, one of no slot. */
+	for (int i = 0; i < 100; i++) {
+		assert_true(admits(3, false, 1500, &tos));
+		assert_true(admits(5, true, 1500, &tos));
+		assert_true(admits(6, true, 1500, &tos));
+		assert_true(admits(1000, true, 1500, &tos));
+	}
+	assert_int_equal(tos, 0);
+	/* It ends: the slot is nobody's. */
+	pc_glue_limits_clear(g, 3);
+	assert_true(admits(3, true, 1500, &tos));
+	assert_false(admits(4, true, 1500, &tos));
+}
+
+/* Near its limit, what can be marked is; the class of the plan leaves ECN alone. */
+static void test_marks(void **state)
+{
+	const struct pc_dp_rates *rates = pc_dp_rates(d.dp);
+	struct pc_rate rate = slow_rate();
+	uint32_t i = pc_rate_index(1, PC_RATE_DOWN);
+	uint8_t tos = 0x02;
+
+	g->limits[3] = 1;
+	rate.flags = PC_RATE_SET_DSCP;
+	rate.dscp = 8;
+	pc_rate_store(&rates->rate[i], &rate);
+	/* Old enough to hear a signal, with room for 50 bytes more. */
+	rates->clock[i].committed_ns = pc_clock_monotonic() + 950 * PC_NS_PER_S;
+	assert_true(admits(3, false, 20, &tos));
+	assert_int_equal(tos, 8 << 2 | 0x03);
+	assert_int_equal(rates->lease[i].marks, 1);
+	tos = 0xb8;
+	assert_true(admits(3, false, 20, &tos));
+	assert_int_equal(tos, 8 << 2);
+}
+
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -419,6 +513,9 @@ int main(void)
 		CASE(test_limit),
 		CASE(test_sweep),
 		CASE(test_no_nexthops),
+		CASE(test_tenant_in_kernel),
+		CASE(test_rate),
+		CASE(test_marks),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

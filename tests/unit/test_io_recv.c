@@ -95,6 +95,11 @@ static void op_client_del(void *ctx, const struct pc_turn_path *path)
 {
 }
 
+static bool op_admit(void *ctx, uint32_t slot, bool up, struct pc_dgram *d, uint32_t wire_bytes)
+{
+	return true;
+}
+
 static void op_count(void *ctx, uint32_t slot, bool up, uint32_t payload_bytes, uint32_t wire_bytes)
 {
 	pc_io_count(io, slot, up, payload_bytes, wire_bytes);
@@ -126,6 +131,7 @@ static const struct pc_turn_ops ops = {
 	.perm_del = op_perm_del,
 	.client_set = op_client_set,
 	.client_del = op_client_del,
+	.admit = op_admit,
 	.count = op_count,
 	.drop = op_drop,
 	.forget = op_forget,

@@ -156,6 +156,11 @@ static void flow_del(void *ctx, const struct pc_turn_flow *flow)
 {
 }
 
+static bool admit(void *ctx, uint32_t slot, bool up, struct pc_dgram *d, uint32_t wire_bytes)
+{
+	return true;
+}
+
 static void count(void *ctx, uint32_t slot, bool up, uint32_t payload, uint32_t wire)
 {
 }
@@ -187,6 +192,7 @@ static const struct pc_turn_ops ops = {
 	.perm_del = perm_del,
 	.client_set = client_set,
 	.client_del = client_del,
+	.admit = admit,
 	.count = count,
 	.drop = drop,
 	.save = save,

@@ -24,6 +24,7 @@ static const uint8_t reason_of[] = {
 	[PC_TURN_DROP_NO_PERMISSION] = PC_REASON_DROP_NO_PERMISSION,
 	[PC_TURN_DROP_PEER_POLICY] = PC_REASON_DROP_PEER_POLICY,
 	[PC_TURN_DROP_QUOTA] = PC_REASON_DROP_QUOTA,
+	[PC_TURN_DROP_RATE] = PC_REASON_DROP_RATE,
 };
 _Static_assert(PC_ARRAY_SIZE(reason_of) == PC_TURN_DROP_COUNT, "every drop has its reason");
 
@@ -71,6 +72,7 @@ static void port_close(void *ctx, void *port)
 /* Not told: its messages count as a stranger's, that is all. */
 static void client_set(void *ctx, const struct pc_turn_path *path, uint32_t slot)
 {
+	pc_glue_limits_set(ctx, slot);
 	pc_dp_client_set(((struct pc_glue *)ctx)->d->dp, &path->client, &path->server, slot);
 }
 
@@ -111,6 +113,7 @@ static void slot_close(void *ctx, uint32_t slot)
 {
 	struct pc_glue *g = ctx;
 
+	pc_glue_limits_clear(g, slot);
 	pc_usage_close(g->d->usage, slot, pc_clock_monotonic());
 }
 
@@ -174,6 +177,7 @@ const struct pc_turn_ops pc_glue_ops = {
 	.perm_del = pc_glue_perm_del,
 	.client_set = client_set,
 	.client_del = client_del,
+	.admit = pc_glue_admit,
 	.count = count,
 	.drop = drop,
 	.save = save,
@@ -192,7 +196,9 @@ int pc_glue_new(struct pc_daemon *d, struct pc_glue **ret_glue)
 	g->d = d;
 	g->reasons = pc_dp_reasons_user(d->dp);
 	g->port_log = (struct pc_log_limit){ .interval_ns = 60 * PC_NS_PER_S, .burst = 1 };
-	r = pc_glue_tables_init(g);
+	r = pc_glue_limits_init(g);
+	if (!r)
+		r = pc_glue_tables_init(g);
 	if (r) {
 		pc_glue_free(g);
 		return r;
@@ -206,5 +212,6 @@ void pc_glue_free(struct pc_glue *g)
 	if (!g)
 		return;
 	pc_glue_tables_free(g);
+	free(g->limits);
 	free(g);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the two files of the glue share; nobody else includes this.
+ * What the files of the glue share; nobody else includes this.
  *
  * turn_glue.c         the table of effects; sockets, slots, records, users
  * turn_glue_tables.c  what the kernel is told: flows, permissions, ports
+ * turn_glue_rate.c    limits of tenants on what user space relays
  */
 #ifndef PC_DAEMON_TURN_GLUE_INT_H
 #define PC_DAEMON_TURN_GLUE_INT_H
@@ -22,8 +23,16 @@ struct pc_glue {
 	struct pc_htab flows, perms, ports;
 	size_t n_perms_in_kernel;
 	struct pc_log_limit log, port_log;
+	uint32_t n_limits;
+	uint32_t *limits; /* by slot: the index of its tenant's limits; 0: none */
 	uint8_t record[PC_RECORD_MAX];
 };
+
+int pc_glue_limits_init(struct pc_glue *g);
+void pc_glue_limits_set(struct pc_glue *g, uint32_t slot); /* of an open slot */
+void pc_glue_limits_clear(struct pc_glue *g, uint32_t slot);
+uint32_t pc_glue_limits(const struct pc_glue *g, uint32_t slot);
+bool pc_glue_admit(void *ctx, uint32_t slot, bool up, struct pc_dgram *d, uint32_t wire_bytes);
 
 int pc_glue_tables_init(struct pc_glue *g);
 void pc_glue_tables_free(struct pc_glue *g);

@@ -138,10 +138,11 @@ static struct flow *flow_find(const struct pc_glue *g, uint32_t slot, uint16_t c
 	return NULL;
 }
 
-static struct pc_dp_flow flow_to_dp(const struct flow *f)
+static struct pc_dp_flow flow_to_dp(const struct pc_glue *g, const struct flow *f)
 {
 	return (struct pc_dp_flow){
 		.slot = f->slot,
+		.tenant = pc_glue_limits(g, f->slot),
 		.channel = f->channel,
 		.client = f->ends.client,
 		.server = f->ends.server,
@@ -154,7 +155,7 @@ static struct pc_dp_flow flow_to_dp(const struct flow *f)
 /* Out of the table and the kernel. */
 static void flow_drop(struct pc_glue *g, struct flow *f)
 {
-	struct pc_dp_flow flow = flow_to_dp(f);
+	struct pc_dp_flow flow = flow_to_dp(g, f);
 
 	pc_dp_flow_del(g->d->dp, &flow);
 	hops_put(g->d->nexthops, &f->ends, &f->holds);
@@ -189,7 +190,7 @@ int pc_glue_flow_set(void *ctx, const struct pc_turn_flow *flow)
 		.ends = { flow->client, flow->server, flow->relayed, flow->peer.ip, flow->hairpin,
 			  false },
 	};
-	struct pc_dp_flow out = flow_to_dp(&want);
+	struct pc_dp_flow out = flow_to_dp(g, &want);
 	int r;
 
 	if (!g->d->nexthops)
@@ -299,10 +300,11 @@ static struct perm *perm_find(const struct pc_glue *g, uint32_t slot, const stru
 	return NULL;
 }
 
-static struct pc_dp_perm perm_to_dp(const struct perm *p)
+static struct pc_dp_perm perm_to_dp(const struct pc_glue *g, const struct perm *p)
 {
 	return (struct pc_dp_perm){
 		.slot = p->slot,
+		.tenant = pc_glue_limits(g, p->slot),
 		.client = p->ends.client,
 		.server = p->ends.server,
 		.relayed = p->ends.relayed,
@@ -325,7 +327,7 @@ static void perm_miss(struct pc_glue *g, struct perm *p, bool missed)
 
 static void perm_withdraw(struct pc_glue *g, struct perm *p)
 {
-	struct pc_dp_perm perm = perm_to_dp(p);
+	struct pc_dp_perm perm = perm_to_dp(g, p);
 
 	if (!p->in_kernel)
 		return;
@@ -363,7 +365,7 @@ static struct perm *perm_get(struct pc_glue *g, uint32_t slot, const struct ends
 
 static int perm_write(struct pc_glue *g, struct perm *p, uint64_t expires_ns)
 {
-	struct pc_dp_perm out = perm_to_dp(p);
+	struct pc_dp_perm out = perm_to_dp(g, p);
 	int r;
 
 	hops_get(g->d->nexthops, &p->ends, &p->holds, &out.nexthop_client, &out.nexthop_peer);

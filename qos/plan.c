@@ -2,6 +2,7 @@
 #include "qos/plan.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,9 +14,13 @@
 #define NS_PER_MS  1000000ull
 #define NS_PER_S   1000000000ull
 #define FULL_FRAME 1500
-/* Depths of the two clocks; the second is for what a sender may send at once at its peak. */
+/*
+ * Depths of the two clocks; the second is for what a sender may send at once at its peak. With less
+ * than 50 ms the bursts of one Reno flow over 40 ms do not fit; with more, 100 ms may hold twice
+ * the rate (tests/unit/test_rate_tcp).
+ */
 #define DEPTH_NS	(1000 * NS_PER_MS)
-#define PEAK_DEPTH_NS	(40 * NS_PER_MS)
+#define PEAK_DEPTH_NS	(50 * NS_PER_MS)
 #define MIN_FULL_FRAMES 10
 /* Peak over committed rate, in quarters. */
 #define PEAK_QUARTERS 5
@@ -126,6 +131,11 @@ int pc_plan_check(const struct pc_plan *p, const struct pc_plan_node *node, char
 		r = check_rate("guarantee", p->guarantee_bps, node, ret_why, size);
 	if (!r)
 		r = check_guarantee(p, node, ret_why, size);
+	for (int d = 0; !r && p->packets_per_s && d < 2; d++) {
+		if (pc_rate_charge_min(p->bps[d], p->packets_per_s) == UINT32_MAX)
+			r = bad(ret_why, size, "packets/s %u: too few for %" PRIu64 " bit/s",
+				p->packets_per_s, p->bps[d]);
+	}
 	if (!r && p->quota_month && p->quota_day > p->quota_month)
 		r = bad(ret_why, size, "quota of a day: above that of a month");
 	return r;
@@ -170,11 +180,54 @@ void pc_plan_rate(const struct pc_plan *plan, const struct pc_tier *tier, unsign
 	rate.charge_min = pc_rate_charge_min(bps, plan->packets_per_s);
 	rate.lease = pc_rate_lease_charge(bps ? bps : PC_PLAN_MAX_BPS);
 	if (share) {
-		rate.entitled = pc_rate_word(share->allowed_bps);
+		rate.entitled = pc_rate_word(share->entitled_bps / 4 * PEAK_QUARTERS);
 		rate.fallback = pc_rate_word(lower(plan->bps[direction], share->fallback_bps));
 		rate.epoch_end_ns = share->epoch_end_ns;
 	}
 	*ret_rate = rate;
+}
+
+/* Nanoseconds of a charge. */
+static double word_ns(uint64_t word)
+{
+	return ldexp((double)(uint32_t)word, -(int)(word >> 32));
+}
+
+/*
+ * Brings what a clock is ahead to the new rate, where that is twice the old one or more: rates that
+ * go up and down a little give nothing. At a lower rate the time stands, up to the depth.
+ */
+static void rebase(__u64 *clock, uint64_t old_word, uint64_t new_word, uint32_t deep, uint64_t now)
+{
+	uint64_t most = (uint64_t)deep << PC_RATE_DEPTH_SHIFT;
+	double factor = old_word ? word_ns(new_word) / word_ns(old_word) : 1;
+
+	for (int i = 0; i < 100; i++) {
+		uint64_t tat = __atomic_load_n(clock, __ATOMIC_RELAXED), ahead = tat - now;
+
+		if (tat <= now)
+			return;
+		if (factor <= 0.5)
+			ahead = (uint64_t)((double)ahead * factor);
+		ahead = ahead < most ? ahead : most;
+		if (now + ahead == tat || pc_rate_swap(clock, tat, now + ahead))
+			return;
+	}
+}
+
+void pc_plan_apply(struct pc_rate *rate, struct pc_rate_clock *clock, const struct pc_rate *next,
+		   uint64_t now)
+{
+	struct pc_rate old = *rate, new = *next;
+
+	new.version = old.version;
+	if (memcmp(&old, &new, sizeof(new)) == 0)
+		return;
+	new.version++;
+	pc_rate_store(rate, &new);
+	rebase(&clock->committed_ns, old.committed, new.committed, new.depth, now);
+	rebase(&clock->peak_ns, old.peak, new.peak, new.peak_depth, now);
+	rebase(&clock->entitled_ns, old.entitled, new.entitled, new.peak_depth, now);
 }
 
 void pc_plan_root(uint64_t capacity_bps, struct pc_rate_root *root)
@@ -182,5 +235,6 @@ void pc_plan_root(uint64_t capacity_bps, struct pc_rate_root *root)
 	for (int i = 0; i < PC_RATE_CLASSES; i++)
 		__atomic_store_n(&root->limit_ns[i], (uint32_t)(class_limit_ms[i] * NS_PER_MS),
 				 __ATOMIC_RELAXED);
-	__atomic_store_n(&root->rate, pc_rate_word(capacity_bps), __ATOMIC_RELEASE);
+	__atomic_store_n(&root->rate, pc_rate_word(capacity_bps / 4 * PEAK_QUARTERS),
+			 __ATOMIC_RELEASE);
 }

@@ -56,6 +56,7 @@ int pc_plan_check(const struct pc_plan *plan, const struct pc_plan_node *node, c
 /* What the slow loop gave a tenant in one direction, in bit/s; 0: no limit but the plan's. */
 struct pc_plan_share {
 	uint64_t allowed_bps;
+	uint64_t entitled_bps; /* what goes faster is borrowed, and refused first; 0: nothing is */
 	uint64_t fallback_bps; /* from epoch_end_ns on, if nobody renews it */
 	uint64_t epoch_end_ns;
 };
@@ -66,7 +67,19 @@ struct pc_plan_share {
 void pc_plan_rate(const struct pc_plan *plan, const struct pc_tier *tier, unsigned int direction,
 		  const struct pc_plan_share *share, struct pc_rate *ret_rate);
 
-/* The uplink's clock: 0 bit/s is no limit. Its time stamp is left alone. */
+/*
+ * Puts @next in the place of @rate while the data plane runs, and counts the version; nothing where
+ * nothing differs. What the clocks are ahead is worth less at a higher rate: a tenant that sent ten
+ * packets at 8 kbit/s does not owe 15 s of 100 Mbit/s. @now: CLOCK_MONOTONIC, ns.
+ */
+void pc_plan_apply(struct pc_rate *rate, struct pc_rate_clock *clock, const struct pc_rate *next,
+		   uint64_t now);
+
+/*
+ * The uplink's clock: 0 bit/s is no limit. Its time stamp is left alone. Tenants may peak above
+ * their rates, so this does by as much above the capacity; over more than moments it is the shares
+ * that keep the capacity.
+ */
 void pc_plan_root(uint64_t capacity_bps, struct pc_rate_root *root);
 
 #endif

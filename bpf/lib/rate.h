@@ -189,7 +189,9 @@ PC_RATE_INLINE bool pc_rate_ask_own(const struct pc_rate_ref *ref, __u64 now, __
 }
 
 /*
- * The uplink: what is borrowed is refused at half of the backlog at which the class is. Only what
+ * The uplink. What is within its entitlement is refused at the backlog of the highest class: all
+ * entitlements together fit the uplink, so they never make more than that. What is borrowed is
+ * refused at half of its own class's. Where nothing is entitled, the class alone decides. Only what
  * is not borrowed has an entitled_cost.
  */
 PC_RATE_INLINE bool pc_rate_ask_root(const struct pc_rate_ref *ref, __u64 now, __u32 charge,
@@ -208,10 +210,11 @@ PC_RATE_INLINE bool pc_rate_ask_root(const struct pc_rate_ref *ref, __u64 now, _
 		__u64 ahead = pc_rate_backlog(PC_RATE_READ(ref->clock->entitled_ns), now);
 
 		ask->entitled_cost = pc_rate_cost(entitled, charge, &none);
-		if (!pc_rate_fits(ahead, ask->entitled_cost, depth)) {
+		limit /= 2;
+		if (pc_rate_fits(ahead, ask->entitled_cost, depth))
+			limit = PC_RATE_READ(root->limit_ns[PC_RATE_CLASS_CONTROL]);
+		else
 			ask->entitled_cost = 0;
-			limit /= 2;
-		}
 	}
 	ask->root_cost = pc_rate_cost(word, ask->prepay << PC_RATE_CHARGE_SHIFT, &ask->root_carry);
 	ask->near_root = backlog > limit - limit / 16;
@@ -351,8 +354,9 @@ PC_RATE_INLINE bool pc_rate_spend(struct pc_rate_lease *lease, __u64 now, __u32 
 }
 
 /*
- * A new tenant starts with a tenth of its depth. From the first packet on, whether it passes or not:
- * else one that never fits would stay new for ever. That near its limit it hears no signal at once.
+ * A new tenant starts with a tenth of its depth. From the first packet on, whether it passes or
+ * not: else one that never fits would stay new for ever. That near its limit it hears no signal at
+ * once.
  */
 PC_RATE_INLINE void pc_rate_start(const struct pc_rate_ref *ref, __u64 now)
 {

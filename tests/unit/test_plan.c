@@ -50,6 +50,13 @@ static void test_check(void **state)
 	p.weight = 1001;
 	expect_bad(&p, &node, "weight 1001: from 1 to 1000");
 	p = none;
+	p.bps[PC_RATE_UP] = 50000000;
+	p.packets_per_s = 1;
+	assert_int_equal(pc_plan_check(&p, &node, why, sizeof(why)), 0);
+	node.capacity_bps = 0;
+	p.bps[PC_RATE_UP] = 1000000000;
+	expect_bad(&p, &node, "packets/s 1: too few for 1000000000 bit/s");
+	p = none;
 	p.quota_day = 2;
 	assert_int_equal(pc_plan_check(&p, &node, why, sizeof(why)), 0);
 	p.quota_month = 1;
@@ -145,6 +152,7 @@ static void test_share(void **state)
 	struct pc_plan p = { .weight = 1, .bps = { 8000000, 0 } };
 	struct pc_plan_share share = {
 		.allowed_bps = 4000000,
+		.entitled_bps = 2000000,
 		.fallback_bps = 800000,
 		.epoch_end_ns = 1000000000ull + 10000000000ull,
 	};
@@ -152,6 +160,7 @@ static void test_share(void **state)
 	uint64_t n;
 
 	pc_plan_rate(&p, &pc_tiers_builtin[2], PC_RATE_UP, &share, &rate);
+	assert_int_equal(rate.entitled, pc_rate_word(2500000));
 	n = passed(&rate, 1000, 10, 100000);
 	assert_in_range(n, 500 * 10 - 5, 500 * 11);
 	/* Ten more seconds, now at a tenth of the plan. */
@@ -164,12 +173,54 @@ static void test_share(void **state)
 	assert_in_range(n, 1000 * 10 - 5, 1000 * 11);
 }
 
+/* Ten packets at the lowest rate are no debt at a high one, and the other way they are no credit.
+ */
+static void test_apply(void **state)
+{
+	struct pc_plan p = { .weight = 1, .bps = { PC_PLAN_MIN_BPS, 100000000 } };
+	const uint64_t s = 1000000000, now = 50 * s;
+	struct pc_rate low, high, middle, rate = { 0 };
+	struct pc_rate_clock clock = { 0 };
+
+	pc_plan_rate(&p, &pc_tiers_builtin[1], PC_RATE_UP, NULL, &low);
+	pc_plan_rate(&p, &pc_tiers_builtin[1], PC_RATE_DOWN, NULL, &high);
+	p.bps[0] = 60000000;
+	pc_plan_rate(&p, &pc_tiers_builtin[1], PC_RATE_UP, NULL, &middle);
+	pc_plan_apply(&rate, &clock, &low, now);
+	assert_int_equal(rate.version, 1);
+	assert_int_equal(rate.committed, low.committed);
+	pc_plan_apply(&rate, &clock, &low, now);
+	assert_int_equal(rate.version, 1);
+	clock.committed_ns = clock.peak_ns = now + 15 * s;
+	pc_plan_apply(&rate, &clock, &high, now);
+	assert_int_equal(rate.version, 2);
+	assert_in_range(clock.committed_ns - now, 1199000, 1201000);
+	assert_in_range(clock.peak_ns - now, 1199000, 1201000);
+	/* Down: it waits as long as before. Never longer than the depth. */
+	clock.committed_ns = now + s / 2;
+	pc_plan_apply(&rate, &clock, &low, now);
+	assert_int_equal(clock.committed_ns, now + s / 2);
+	rate = high;
+	clock.committed_ns = now + 15 * s;
+	pc_plan_apply(&rate, &clock, &middle, now);
+	assert_in_range(clock.committed_ns - now, s - 2000, s);
+	/* To and fro by less than twice gives nothing. */
+	for (int i = 0; i < 10; i++)
+		pc_plan_apply(&rate, &clock, i % 2 ? &middle : &high, now);
+	assert_in_range(clock.committed_ns - now, s - 2000, s);
+	/* A clock that is not ahead, and a new tenant's, stay. */
+	clock = (struct pc_rate_clock){ .peak_ns = now - 5 };
+	pc_plan_apply(&rate, &clock, &low, now);
+	assert_int_equal(clock.committed_ns, 0);
+	assert_int_equal(clock.peak_ns, now - 5);
+}
+
 static void test_root(void **state)
 {
 	struct pc_rate_root root = { .clock_ns = 5 };
 
 	pc_plan_root(1000000000, &root);
-	assert_true(root.rate && root.clock_ns == 5);
+	assert_true(root.rate == pc_rate_word(1250000000) && root.clock_ns == 5);
 	assert_int_equal(root.limit_ns[PC_RATE_CLASS_FREE], 5000000);
 	assert_int_equal(root.limit_ns[PC_RATE_CLASS_PAID], 20000000);
 	assert_int_equal(root.limit_ns[PC_RATE_CLASS_OWNER], 50000000);
@@ -182,7 +233,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_check), cmocka_unit_test(test_classes),
 		cmocka_unit_test(test_rate),  cmocka_unit_test(test_extremes),
-		cmocka_unit_test(test_share), cmocka_unit_test(test_root),
+		cmocka_unit_test(test_share), cmocka_unit_test(test_apply),
+		cmocka_unit_test(test_root),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -131,6 +131,13 @@ static void check(bool cubic, unsigned int flows, double least, uint64_t losses)
 
 	assert_non_null(s);
 	bed_init(&s->bed, RATE);
+	/* Alone on an uplink that is no faster: as qos/plan.h tells the limiter. */
+	s->bed.rate.tier = PC_RATE_CLASS_PAID;
+	s->bed.rate.entitled = pc_rate_word(RATE / 4 * 5);
+	s->bed.root.rate = pc_rate_word(RATE / 4 * 5);
+	for (int i = 0; i < PC_RATE_CLASSES; i++)
+		s->bed.root.limit_ns[i] =
+			(i ? i == PC_RATE_CLASS_PAID ? 20 : 50 : 5) * (uint32_t)MS;
 	s->flows = flows;
 	s->slot = T0 / (10 * MS);
 	for (unsigned int i = 0; i < flows; i++) {

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a tenant wants, estimated from what it sent. Bytes that were offered alone do not tell: a
+ * TCP sender offers what it was last given. So who meets its limit is hungry, and is given its
+ * share until it uses but a part of it; others want a half more than they use.
+ */
+#ifndef PC_QOS_METER_H
+#define PC_QOS_METER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct pc_meter {
+	uint64_t bps;	       /* passed, mean of the last 40 ms or so */
+	uint64_t hungry_until; /* ns */
+	uint64_t demand_bps;   /* 0: idle; PC_SHARE_HUNGRY */
+};
+
+/* What happened since the last time. */
+struct pc_meter_sample {
+	uint64_t bytes;	      /* passed */
+	bool limited;	      /* something was dropped or marked */
+	uint64_t ceiling_bps; /* that held; 0: none */
+	uint64_t elapsed_ns;
+};
+
+/* Returns the demand. @now: monotonic, ns. */
+uint64_t pc_meter_tick(struct pc_meter *meter, const struct pc_meter_sample *sample, uint64_t now);
+
+#endif

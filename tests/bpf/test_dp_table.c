@@ -353,6 +353,57 @@ static void test_clients(void **state)
 	pc_dp_close(dp);
 }
 
+/* Many at once: what is new, what was there, what is taken away meanwhile, and too many. */
+static void test_batch(void **state)
+{
+	struct pc_dp_config config = env_config();
+	struct pc_dp_flow flow = env_flow(1);
+	const uint32_t n = 1500;
+	struct pc_flow4_key key = {
+		.saddr = htonl(0xc6336401),
+		.daddr = htonl(0xc6336402),
+		.sport = htons(1),
+		.dport = htons(ENV_PORT),
+		.channel = htons(0x4001),
+	};
+	_cleanup_close_ int fd = -1;
+	uint32_t used, size;
+	struct pc_flow value;
+	struct pc_dp *dp;
+
+	config.max_sessions = 800;
+	dp = env_open_with(&config);
+	fd = env_pin(PC_MAP_FLOW4);
+	flow.expires_ns++;
+	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
+	pc_dp_batch_begin(dp);
+	for (uint32_t port = 1; port <= n; port++) {
+		flow = env_flow((uint16_t)port);
+		assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
+	}
+	assert_int_equal(pc_dp_flow_del(dp, &flow), 0);
+	assert_int_equal(pc_dp_batch_end(dp), 0);
+	assert_int_equal(pc_dp_flow_usage(dp, &used, &size), 0);
+	assert_int_equal(used, 2 * (n - 1));
+	pc_dp_close(dp);
+
+	/* The first of them was written over; those of an earlier daemon are counted. */
+	dp = env_open_with(&config);
+	assert_int_equal(bpf_map_lookup_elem(fd, &key, &value), 0);
+	assert_int_equal(value.expires_ns, env_flow(1).expires_ns);
+	assert_int_equal(pc_dp_flow_usage(dp, &used, &size), 0);
+	assert_int_equal(used, 2 * (n - 1));
+	pc_dp_batch_begin(dp);
+	for (uint32_t port = 1; port <= 2 * n; port++) {
+		flow = env_flow((uint16_t)port);
+		assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
+	}
+	assert_int_equal(pc_dp_batch_end(dp), PC_ERR_FULL);
+	assert_int_equal(pc_dp_flow_usage(dp, &used, &size), 0);
+	assert_int_equal(used, 3200);
+	pc_dp_close(dp);
+}
+
 static void test_flow_full(void **state)
 {
 	struct pc_dp_config config = env_config();
@@ -625,7 +676,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_hot),	   T(test_hot_full),  T(test_flow_families), T(test_flow_entries),
 		T(test_flow_full), T(test_perm_four), T(test_perm_mixed),    T(test_perm_full),
-		T(test_ports),	   T(test_clients),   T(test_sweep),	     T(test_decode),
+		T(test_ports),	   T(test_clients),   T(test_batch),	     T(test_sweep),
+		T(test_decode),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

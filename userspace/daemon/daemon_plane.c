@@ -142,12 +142,14 @@ static void service_addrs(const struct pc_config *c,
 	}
 }
 
-static void log_status(const struct pc_daemon *d, const struct pc_dp_status *s)
+static void log_status(const struct pc_daemon *d, const struct pc_dp_status *s, uint64_t took_ns)
 {
 	if (s->kernel && s->memory)
-		pc_info("data plane: %s in %s, %llu MiB of kernel memory",
+		pc_info("data plane: %s in %s, %llu MiB of kernel memory for %u sessions, "
+			"loaded in %llu ms",
 			s->adopted ? "adopted" : "new", d->config.bpffs,
-			(unsigned long long)(s->memory >> 20));
+			(unsigned long long)(s->memory >> 20), d->config.max_sessions,
+			(unsigned long long)(took_ns / PC_NS_PER_MS));
 	else if (s->kernel)
 		pc_info("data plane: %s in %s", s->adopted ? "adopted" : "new", d->config.bpffs);
 	else if (d->config.xdp == PC_DP_OFF)
@@ -213,6 +215,7 @@ int pc_plane_open(struct pc_daemon *d)
 		.object = secure_getenv("PCD_TEST_OBJECT"),
 	};
 	struct pc_dp_status status;
+	uint64_t start;
 	int r;
 
 	service_ports(c, config.service_ports);
@@ -221,6 +224,7 @@ int pc_plane_open(struct pc_daemon *d)
 	if (r)
 		return r;
 	retire(d);
+	start = pc_clock_monotonic();
 	r = pc_dp_open(&config, &d->dp);
 	if (r == 0)
 		r = lock_pins(d);
@@ -229,7 +233,7 @@ int pc_plane_open(struct pc_daemon *d)
 	if (r)
 		return r;
 	pc_dp_get_status(d->dp, &status);
-	log_status(d, &status);
+	log_status(d, &status, pc_clock_monotonic() - start);
 	pc_plane_limits(d);
 	r = usage_of(d, d->dp, &d->usage);
 	if (r) {

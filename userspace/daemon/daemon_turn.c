@@ -266,14 +266,19 @@ void pc_daemon_turn_restore(struct pc_daemon *d)
 		pc_error("sessions are not taken up again: %s", pc_strerror(err));
 		return;
 	}
+	pc_dp_batch_begin(d->dp);
 	restore_all(r, now);
+	/* Set one by one, each finds out whether the kernel or user space has it. */
+	if (pc_dp_batch_end(d->dp))
+		pc_turn_resync_flows(d->turn, now);
 	close_others(r, now);
 	swept = pc_glue_sweep(d->glue);
 	if (r->first || swept > 0)
 		pc_info("adopted %u sessions, %zu flows, %zu permissions; dropped %u sessions, %d "
-			"kernel entries",
+			"kernel entries; in %llu ms",
 			r->restored, pc_glue_flows(d->glue), pc_glue_perms(d->glue), r->dropped,
-			swept > 0 ? swept : 0);
+			swept > 0 ? swept : 0,
+			(unsigned long long)((pc_clock_monotonic() - now) / PC_NS_PER_MS));
 }
 
 const char *pc_daemon_turn_uri(const struct pc_daemon *d, char *buf, size_t size)

@@ -147,6 +147,14 @@ struct pc_dp_limits {
 };
 void pc_dp_limits_set(struct pc_dp *dp, const struct pc_dp_limits *limits);
 
+/*
+ * What is set from _begin on is collected and written many at a time, for the sessions of an
+ * earlier daemon, whose entries are there already. _end writes the rest; a negative code says that
+ * not all could be written, and then everything is to be set again, without.
+ */
+void pc_dp_batch_begin(struct pc_dp *dp);
+int pc_dp_batch_end(struct pc_dp *dp);
+
 enum pc_dp_kind { PC_DP_FLOW, PC_DP_PERM, PC_DP_PORT, PC_DP_CLIENT };
 /* An entry of the kernel's maps, one direction of a binding or a permission. */
 struct pc_dp_entry {

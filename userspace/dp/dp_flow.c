@@ -67,6 +67,7 @@ int pc_dp_tables_count(struct pc_dp *dp)
 		if (err)
 			return err;
 	}
+	dp->counted = true;
 	return 0;
 }
 
@@ -75,6 +76,10 @@ static int write_item(struct pc_dp *dp, const struct pc_dp_item *item, bool *ret
 	int fd = dp->map_fd[item->map];
 
 	*ret_added = false;
+	if (dp->batch) {
+		pc_dp_batch_add(dp, item);
+		return 0;
+	}
 	if (!bpf_map_update_elem(fd, &item->key, &item->value, BPF_NOEXIST)) {
 		dp->used[item->map]++;
 		*ret_added = true;
@@ -87,6 +92,8 @@ static int write_item(struct pc_dp *dp, const struct pc_dp_item *item, bool *ret
 
 static int delete_key(struct pc_dp *dp, enum pc_dp_map map, const void *key)
 {
+	if (dp->batch)
+		pc_dp_batch_flush(dp, map);
 	pc_dp_hot_del(dp, map, key);
 	if (bpf_map_delete_elem(dp->map_fd[map], key))
 		return errno == ENOENT ? 0 : -errno;
@@ -215,6 +222,7 @@ struct sweep {
 	bool (*keep)(void *arg, const struct pc_dp_entry *entry);
 	void *arg;
 	int deleted;
+	uint32_t seen;
 };
 
 static int sweep_chunk(void *arg, enum pc_dp_map map, const struct table_chunk *chunk)
@@ -222,6 +230,7 @@ static int sweep_chunk(void *arg, enum pc_dp_map map, const struct table_chunk *
 	const struct pc_dp_map_info *info = &pc_dp_maps[map];
 	struct sweep *s = arg;
 
+	s->seen += chunk->n;
 	for (uint32_t i = 0; i < chunk->n; i++) {
 		const void *key = chunk->keys + i * info->key_size;
 		struct pc_dp_entry entry;
@@ -246,11 +255,17 @@ int pc_dp_sweep(struct pc_dp *dp, bool (*keep)(void *arg, const struct pc_dp_ent
 	if (!writable(dp))
 		return PC_ERR_STATE;
 	for (enum pc_dp_map map = PC_DP_FIRST_TABLE; map <= PC_DP_LAST_TABLE; map++) {
-		int err = walk(dp, map, sweep_chunk, &s);
+		int before = s.deleted, err;
 
+		if (dp->counted && !dp->used[map])
+			continue;
+		s.seen = 0;
+		err = walk(dp, map, sweep_chunk, &s);
 		if (err)
 			return err;
+		dp->used[map] = s.seen - (uint32_t)(s.deleted - before);
 	}
+	dp->counted = true;
 	return s.deleted;
 }
 
@@ -261,7 +276,7 @@ static int look(struct pc_dp *dp)
 {
 	if (!dp->status.kernel || dp->status.layout != PC_ABI_VERSION)
 		return PC_ERR_STATE;
-	return dp->readonly ? pc_dp_tables_count(dp) : 0;
+	return dp->readonly || !dp->counted ? pc_dp_tables_count(dp) : 0;
 }
 
 static int usage_of(struct pc_dp *dp, enum pc_dp_map a, enum pc_dp_map b, uint32_t *ret_used,

@@ -8,6 +8,7 @@
  *   dp_pin.c      directory, pins, teardown            dp_nexthop.c  ways out
  *   dp_diag.c     failures in one line                 dp_count.c    counters of the kernel
  *   dp_user.c     counters of user space, a file       dp_info.c     what needs no kernel
+ *   dp_batch.c    many entries at once
  *   dp_maps.c     pinned maps                          dp_encode.c   map entries, no kernel either
  *   dp_rate.c     limits of tenants                    dp_hot.c      copies of flows, found faster
  */
@@ -86,6 +87,8 @@ struct pc_dp {
 	uint32_t max_tenants;
 	uint32_t table_sessions;   /* that the kernel's maps were made for */
 	uint32_t used[PC_DP_MAPS]; /* entries of the tables */
+	bool counted;		   /* and `used` says how many */
+	struct pc_dp_batch *batch; /* what is not written yet; NULL: all is */
 	unsigned int n_cpus;
 
 	int map_fd[PC_DP_MAPS];
@@ -238,6 +241,11 @@ void pc_dp_rate_add(const struct pc_rate_lease *user, const struct pc_rate_lease
 
 /* Counts the entries of the tables by going through them. 0 or -errno. */
 int pc_dp_tables_count(struct pc_dp *dp);
+
+/* --- dp_batch.c: while dp->batch is set --- */
+
+void pc_dp_batch_add(struct pc_dp *dp, const struct pc_dp_item *item);
+void pc_dp_batch_flush(struct pc_dp *dp, enum pc_dp_map map);
 
 /* --- dp_tables_fake.c: part of the fake only --- */
 int pc_dp_fake_tables_init(uint32_t max_sessions);

@@ -191,6 +191,17 @@ int pc_dp_client_del(struct pc_dp *dp, const struct pc_addr *client, const struc
 	return err;
 }
 
+void pc_dp_batch_begin(struct pc_dp *dp)
+{
+	(void)dp;
+}
+
+int pc_dp_batch_end(struct pc_dp *dp)
+{
+	(void)dp;
+	return 0;
+}
+
 int pc_dp_sweep(struct pc_dp *dp, bool (*keep)(void *arg, const struct pc_dp_entry *entry),
 		void *arg)
 {

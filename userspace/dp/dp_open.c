@@ -232,8 +232,10 @@ static int map_shared(struct pc_dp *dp)
 			err = pc_dp_rates_map(dp, true);
 		if (!err)
 			err = pc_dp_hot_map(dp);
-		/* Those of an earlier daemon are counted when somebody asks, or sweeps. */
+		/* Those of an earlier daemon have to be counted. */
 		dp->counted = !dp->status.adopted;
+		if (!err && !dp->counted)
+			err = pc_dp_tables_count(dp);
 	}
 	return err && !dp->status.kernel_error
 		       ? pc_dp_fail_step(dp, err, "map the shared memory", "")

@@ -35,13 +35,14 @@ enum pc_native_frame {
 	PC_NATIVE_PIPE = 0x0c, /* not for this machine: relay/native_pipe.h */
 };
 
-#define PC_NATIVE_PROTOCOL  1
-#define PC_NATIVE_FIRST_LEN 512	 /* a first message has at least as many bytes */
-#define PC_NATIVE_MAX_FRAME 1232 /* fits 1280 with IPv6 and UDP */
-#define PC_NATIVE_MAX_PLAIN (PC_NATIVE_MAX_FRAME - 32)
-#define PC_NATIVE_TIMEOUT   (90ull * 1000000000) /* of a handshake */
-#define PC_NATIVE_REKEY	    (120ull * 1000000000)
-#define PC_NATIVE_HARD_STOP (180ull * 1000000000)
+#define PC_NATIVE_PROTOCOL     1
+#define PC_NATIVE_FIRST_LEN    512  /* a first message has at least as many bytes */
+#define PC_NATIVE_MAX_FRAME    1232 /* fits 1280 with IPv6 and UDP */
+#define PC_NATIVE_MAX_PLAIN    (PC_NATIVE_MAX_FRAME - 32)
+#define PC_NATIVE_MAX_MESSAGES 8		    /* in one frame; what follows is ignored */
+#define PC_NATIVE_TIMEOUT      (90ull * 1000000000) /* of a handshake */
+#define PC_NATIVE_REKEY	       (120ull * 1000000000)
+#define PC_NATIVE_HARD_STOP    (180ull * 1000000000)
 
 /* Where a datagram came in, or goes out: which socket, and both ends. */
 struct pc_native_path {

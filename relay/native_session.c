@@ -157,22 +157,23 @@ static void take_messages(struct pc_native_link *link, struct pc_native_keys *k,
 {
 	struct pc_native_msg m = { 0 };
 	struct pc_reader r;
-	bool gone = false;
 
+	/* Few, and one complaint for all: small messages must not make many answers. */
 	pc_reader_init(&r, plain, len);
-	while (!gone) {
+	for (unsigned int i = 0; i < PC_NATIVE_MAX_MESSAGES; i++) {
 		int rc = pc_native_msg_read(&r, &m);
 
 		if (rc == PC_ERR_NOT_FOUND)
 			return;
-		if (rc == 0)
-			gone = take_message(link, k, &m);
-		else if (rc == PC_ERR_MALFORMED)
-			complain(link, k, m.type, PC_NATIVE_R_MALFORMED);
-		else if (!(m.type & PC_NATIVE_OPTIONAL))
-			complain(link, k, m.type, PC_NATIVE_R_UNKNOWN_TYPE);
-		if (r.failed)
+		if (rc == 0) {
+			if (take_message(link, k, &m))
+				return;
+		} else if (rc == PC_ERR_MALFORMED || !(m.type & PC_NATIVE_OPTIONAL)) {
+			complain(link, k, m.type,
+				 rc == PC_ERR_MALFORMED ? PC_NATIVE_R_MALFORMED
+							: PC_NATIVE_R_UNKNOWN_TYPE);
 			return;
+		}
 	}
 }
 

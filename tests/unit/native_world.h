@@ -61,6 +61,7 @@ struct world {
 	struct frame wire[WORLD_FRAMES]; /* in order; delivered ones stay to be repeated */
 	unsigned int sent, delivered;
 	uint64_t now, realtime_s;
+	uint64_t step; /* of passing time */
 	uint64_t random_counter;
 	uint32_t lose; /* every frame whose bit is set in sequence, 1 in 32 bits */
 };
@@ -206,6 +207,7 @@ static inline void world_init(struct world *w)
 	(void)rc;
 	memset(w, 0, sizeof(*w));
 	w->now = WORLD_START;
+	w->step = PC_NS_PER_S / 4;
 	w->realtime_s = WORLD_NOW_S;
 	for (unsigned int i = 0; i < WORLD_NODES; i++) {
 		struct node *node = &w->nodes[i];
@@ -245,7 +247,8 @@ static inline void world_hand(struct world *w, struct node *to, const struct pc_
 	uint8_t *copy = malloc(len ? len : 1);
 
 	assert(copy);
-	memcpy(copy, data, len);
+	if (len)
+		memcpy(copy, data, len);
 	pc_native_input(to->n, &path, copy, len, w->now, w->realtime_s);
 	free(copy);
 }
@@ -284,7 +287,7 @@ static inline void world_pass(struct world *w, uint64_t ns)
 	uint64_t end = w->now + ns;
 
 	while (w->now < end) {
-		w->now += end - w->now < PC_NS_PER_S / 4 ? end - w->now : PC_NS_PER_S / 4;
+		w->now += end - w->now < w->step ? end - w->now : w->step;
 		w->realtime_s = w->realtime_s ? WORLD_NOW_S + w->now / PC_NS_PER_S : 0;
 		for (unsigned int i = 0; i < WORLD_NODES; i++) {
 			if (pc_native_next_deadline(w->nodes[i].n) <= w->now)

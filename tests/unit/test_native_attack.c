@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "base/wire.h"
 #include "native_world.h"
 #include "relay/native_int.h"
 
@@ -451,6 +452,33 @@ static void test_first_repeated(void **state)
 	assert_int_equal(b->last.lifetime_s, 9);
 }
 
+/* Small messages in one frame do not make many answers. */
+static void test_many_messages(void **state)
+{
+	uint8_t plain[PC_NATIVE_MAX_PLAIN] = { 0 };
+	struct pc_writer wr;
+	unsigned int sent;
+
+	open_session(a, b, true);
+	sent = w.sent;
+	/* Each four bytes are a message: of type 0, then heartbeats. */
+	pc_native_send_plain(a->n, a->link->current, &a->link->path, plain, sizeof(plain));
+	world_deliver(&w);
+	assert_int_equal(w.sent, sent + 2);
+	pc_writer_init(&wr, plain, sizeof(plain));
+	while (wr.len + 16 <= sizeof(plain)) {
+		pc_write_u16(&wr, PC_NATIVE_HEARTBEAT);
+		pc_write_u16(&wr, 12);
+		pc_write_u16(&wr, PC_NATIVE_F_TOKEN);
+		pc_write_u16(&wr, 8);
+		pc_write_u64(&wr, wr.len);
+	}
+	sent = w.sent;
+	pc_native_send_plain(a->n, a->link->current, &a->link->path, plain, wr.len);
+	world_deliver(&w);
+	assert_int_equal(w.sent, sent + 1 + PC_NATIVE_MAX_MESSAGES);
+}
+
 /* A million forged or repeated frames: nothing is believed. */
 static void test_million(void **state)
 {
@@ -506,6 +534,7 @@ int main(void)
 		TEST(test_conversation_repeated),
 		TEST(test_ticket_of_another_address),
 		TEST(test_first_repeated),
+		TEST(test_many_messages),
 		TEST(test_million),
 	};
 

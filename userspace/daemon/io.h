@@ -2,9 +2,9 @@
 /*
  * Datagrams between sockets and the TURN machine, in batches (recvmmsg, sendmmsg), several of one
  * sender in one message and several for one destination (UDP_GRO, UDP_SEGMENT, where the kernel has
- * them), and without allocation per packet. One socket per service address and one per relay port. What the machine
- * sends while a batch is handled is queued and leaves at the end of the batch; counters of a
- * forwarded datagram move when the socket took it.
+ * them), and without allocation per packet. One socket per service address and one per relay port.
+ * What the machine sends while a batch is handled is queued and leaves at the end of the batch;
+ * counters of a forwarded datagram move when the socket took it.
  */
 #ifndef PC_DAEMON_IO_H
 #define PC_DAEMON_IO_H

@@ -7,7 +7,7 @@
 #   relays_up             builds everything; RELAYS are those that came up
 #   bind_all              a new allocation, permission and channel at every relay
 #   end_clients           ends the clients that hold them
-#   measure RELAY PAYLOAD COUNT [RATE]
+#   measure RELAY PAYLOAD COUNT [RATE [together]]
 #                         one line of JSON of relay_load in $LINE; RELAY "direct": without one
 #   measure_quiet ...     waits until other processes leave the CPUs alone, measures, and does so
 #                         again, up to three times, if they did not; keeps the quietest run and
@@ -163,10 +163,11 @@ relays_up() {
 	done
 }
 
-# measure RELAY PAYLOAD COUNT [RATE]
+# measure RELAY PAYLOAD COUNT [RATE [together]]
 measure() {
 	local name=$1 sink=$PEER_PORT mac options=()
 	[ -z "${4:-}" ] || options+=(--rate "$4")
+	[ -z "${5:-}" ] || options+=(--together)
 	if [ "$name" = direct ]; then
 		sink=3478
 		mac=$(mac_of directp eth0)

@@ -388,12 +388,12 @@ static void print_result(const struct bench *b, const struct sample *from, uint6
 	printf("{\"sent\":%" PRIu64 ",\"delivered\":%" PRIu64 ",\"delivered_bytes\":%" PRIu64
 	       ",\"payload\":%" PRIu64 ",\"rate\":%" PRIu64
 	       ",\"seconds\":%.6f,\"send_seconds\":%.6f,\"busy\":%.6f,\"self\":%.6f"
-	       ",\"process\":%.6f}\n",
+	       ",\"process\":%.6f,\"together\":%s}\n",
 	       b->count, to->delivered - from->delivered, to->bytes - from->bytes, b->payload,
 	       b->rate, seconds, (double)(sent_ns - from->ns) / 1e9,
 	       seconds * cpus - (to->idle - from->idle),
 	       (double)(to->self_ns - from->self_ns) / 1e9,
-	       (double)(to->process_ns - from->process_ns) / 1e9);
+	       (double)(to->process_ns - from->process_ns) / 1e9, b->together ? "true" : "false");
 }
 
 static int measure(struct bench *b)

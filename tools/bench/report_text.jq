@@ -12,7 +12,7 @@ def fixed($d): if . == null then "-" else
 		| $sign + $u[:-$d] + "." + $u[-$d:] end end;
 def million: if . == null then "-" else . / 1e6 | fixed(if . < 1 then 3 else 2 end) end;
 def title: {coturn: "coturn", user: "pcd, xdp = off", native: "pcd, XDP native",
-	generic: "pcd, XDP generic"}[.];
+	generic: "pcd, XDP generic"}[.relay] + (if .generator == "together" then ", together" else "" end);
 def least_most($d): "\(.min | fixed($d)) - \(.max | fixed($d))";
 
 .conditions as $c
@@ -34,11 +34,12 @@ def least_most($d): "\(.min | fixed($d)) - \(.max | fixed($d))";
 "Relayed packets per CPU-second, client to peer, ChannelData to UDP over veth",
 "  N delivered packets / (CPU-seconds the whole machine was busy - CPU-seconds of the same",
 "  generator and sink without a relay between them). coturn and xdp = off: \($c.rate) packets/s",
-"  from a packet socket in bursts of 32; XDP: live frames as fast as one CPU goes.",
+"  from a packet socket in bursts of 32, one by one, or together as a driver hands them over;",
+"  XDP: live frames as fast as one CPU goes.",
 "",
-"  relay               payload   M packets/CPU-s     (least - most)   ns/packet   x coturn             lost",
-(.relays | sort_by([({coturn: 0, user: 1, generic: 2, native: 3}[.relay]), .payload])[]
-	| "  \(.relay | title | padr(18)) \("\(.payload) B" | pad(8))"
+"  relay                     payload   M packets/CPU-s     (least - most)   ns/packet   x coturn             lost",
+(.relays | sort_by([({coturn: 0, user: 1, generic: 2, native: 3}[.relay]), .payload, .generator])[]
+	| "  \(title | padr(24)) \("\(.payload) B" | pad(8))"
 	+ " \(.packets_per_cpu_second.median | million | pad(17))"
 	+ " \("\(.packets_per_cpu_second.min | million) - \(.packets_per_cpu_second.max | million)"
 		| pad(18))"
@@ -48,9 +49,9 @@ def least_most($d): "\(.min | fixed($d)) - \(.max | fixed($d))";
 	+ " \(if .disturbed then " *" else "  \(.used) of \(.runs) runs" end)"),
 "",
 "Process time of the relays in user space (utime + stime)",
-"  relay                us/packet    (least - most)   packets per process-CPU-second",
+"  relay                      us/packet    (least - most)   packets per process-CPU-second",
 (.relays[] | select(.process_us_per_packet)
-	| "  \(.relay | title | padr(18)) \(.process_us_per_packet.median | fixed(2) | pad(11))"
+	| "  \(title | padr(24)) \(.process_us_per_packet.median | fixed(2) | pad(11))"
 	+ " \(.process_us_per_packet | least_most(2) | pad(17))"
 	+ "   \(.packets_per_process_cpu_second.median | million) M"),
 (.relays[] | select(.relay == "native" and .payload == 160)
@@ -58,7 +59,7 @@ def least_most($d): "\(.min | fixed($d)) - \(.max | fixed($d))";
 "",
 "Most that one CPU delivered, generator and sink included",
 (.relays[] | select(.packets_per_second_one_cpu)
-	| "  \(.relay | title | padr(18)) \("\(.payload) B" | pad(8))"
+	| "  \(title | padr(24)) \("\(.payload) B" | pad(8))"
 	+ " \(.packets_per_second_one_cpu.max | million | pad(9)) M packets/s"),
 "",
 "Generator and sink alone",
@@ -70,4 +71,4 @@ def least_most($d): "\(.min | fixed($d)) - \(.max | fixed($d))";
 (.goals[] | "  \(if .met == null then "?     " elif .met then "met   " else "MISSED" end) \(.name | padr(46))"
 	+ " \(.value | fixed(2) | pad(8))   goal \(.goal)"),
 (.relays[] | select(.generator == "live" and .lost != 0)
-	| "  note: \(.relay | title) at \(.payload) B lost \(.lost) of \(.sent) packets")
+	| "  note: \(title) at \(.payload) B lost \(.lost) of \(.sent) packets")

@@ -20,6 +20,8 @@
 # Two generators, because a relay in user space cannot take what XDP takes. User space gets its
 # frames from a packet socket, at a rate it sustains without loss, in bursts that let it work in
 # batches; the buffers it receives are allocated by the generator, so that cost is not the relay's.
+# It gets them in two ways: one by one, so that the kernel cannot put any together, and a burst at
+# once ("together"), as a driver's poll hands over what came in.
 # XDP gets live frames, as from a driver, as fast as one CPU can: generator, relay and sink share it,
 # with at most 176 frames under way, so that no queue of the test bed overflows when the kernel moves
 # one to another CPU.
@@ -95,22 +97,24 @@ find_rate() {
 	say "relays in user space lose packets even at $rate/s"
 }
 
-# one REP RELAY PAYLOAD COUNT [RATE]
+# one REP RELAY PAYLOAD COUNT [RATE [together]]
 one() {
 	local rep=$1
 	shift
 	if [ $quick = 1 ]; then measure "$@"; else measure_quiet "$@"; fi
 	jq -c --argjson rep "$rep" '. + {rep: $rep}' <<<"$LINE" >>"$T/runs.jsonl"
-	say "$(jq -r --arg rep "$rep/$repetitions" '"\($rep) \(.relay), "
-		+ "\(.payload) B: \(.busy / .sent * 1e9 | round) ns busy a packet, "
+	say "$(jq -r --arg rep "$rep/$repetitions" '"\($rep) \(.relay)"
+		+ "\(if .together then " together" else "" end), \(.payload) B: \(.busy / .sent * 1e9 | round) ns busy a packet, "
 		+ "\(.sent - .delivered) of \(.sent) lost\(if .loud then ", disturbed" else "" end)"
 		' <<<"$LINE")"
 }
 
 repetition() {
-	local rep=$1 size name
-	for name in direct coturn user; do
-		one "$rep" $name 160 $paced $rate
+	local rep=$1 size name how
+	for how in '' together; do
+		for name in direct coturn user; do
+			one "$rep" $name 160 $paced $rate $how
+		done
 	done
 	for size in "${sizes[@]}"; do
 		one "$rep" direct "$size" $live
@@ -138,7 +142,8 @@ conditions() {
 }
 
 plot() {
-	jq -r '.relays | map(select(.payload == 160 and .packets_per_cpu_second.median))
+	jq -r '.relays | map(select(.payload == 160 and .packets_per_cpu_second.median
+		and .generator != "together"))
 		| sort_by({coturn: 0, user: 1, generic: 2, native: 3}[.relay])
 		| to_entries[] | [.key, "\"" + {coturn: "coturn", user: "pcd, user space",
 		generic: "pcd, XDP generic", native: "pcd, XDP native"}[.value.relay] + "\"",

@@ -209,7 +209,8 @@ $(B)/bench/%: $(B)/obj/tools/bench/%.o $(LIBS_A)
 
 # Fuzzers take the sources, so that every line of the parsers is instrumented.
 FUZZ_SRC := $(foreach d,userspace/base relay userspace/ctl userspace/store userspace/account,$(call src_of,$(d))) \
-	userspace/daemon/config.c userspace/daemon/config_keys.c userspace/dp/dp_info.c
+	userspace/daemon/config.c userspace/daemon/config_keys.c \
+	userspace/daemon/config_tier.c qos/plan.c userspace/dp/dp_info.c
 build/fuzz/%: tests/fuzz/%.c $(FUZZ_SRC) $(B)/gen/version.h
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$@)

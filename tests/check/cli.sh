@@ -74,7 +74,8 @@ expect 2 "pcctl: missing name" "$bin/pcctl" tenant add
 expect 2 "pcctl: superfluous word" "$bin/pcctl" reload now
 expect 2 "pcctl: unknown option" "$bin/pcctl" tenant add alice --frob
 expect 2 "pcctl: option of another command" "$bin/pcctl" tenant add alice --lifetime 5
-expect 2 "pcctl: option of a later version" "$bin/pcctl" tenant add alice --rate 20M
+expect 2 "pcctl: a rate of zero" "$bin/pcctl" tenant add alice --rate 0
+expect 2 "pcctl: a rate with a wrong unit" "$bin/pcctl" tenant add alice --up 20m
 expect 2 "pcctl: option without its value" "$bin/pcctl" tenant add alice --tier
 expect 2 "pcctl: option twice" "$bin/pcctl" tenant add alice --tier a --tier b
 expect 2 "pcctl: bad number" "$bin/pcctl" tenant add alice --max-channels 1x
@@ -221,6 +222,16 @@ expect 1 "tenant add with a limit out of range" "${pcctl[@]}" tenant add bob --m
 expect 1 "tenant set of nobody" "${pcctl[@]}" tenant set bob --tier paid
 expect 2 "tenant set of nothing" "${pcctl[@]}" tenant set alice
 expect 0 "tenant set, words shortened" "${pcctl[@]}" ten se alice --max-alloc 7
+expect 1 "an unknown tier" "${pcctl[@]}" tenant set alice --tier gold
+says 'unknown tier "gold": owner, paid, free' "it says which there are"
+expect 1 "a rate that is too low" "${pcctl[@]}" tenant set alice --rate 7K
+says 'from 8000 to 400000000000 bit/s' "it says which are allowed"
+expect 1 "a guarantee without a capacity" "${pcctl[@]}" tenant set alice --guarantee 1M
+says 'names no capacity' "it says why"
+expect 0 "rates" "${pcctl[@]}" tenant set alice --rate 20M --down 40M --packets 5K --weight 3
+expect 0 "a tenant's rates are shown" "${pcstat[@]}" tenant alice
+says '20 Mbit/s up, 40 Mbit/s down, weight 3' "as they were set"
+expect 0 "rates lifted" "${pcctl[@]}" tenant set alice --rate none --packets none --weight 1
 expect 0 "tenant list" "${pcctl[@]}" tenant list
 says alice "tenant list has the tenant"
 ! grep -q bob "$work/out"
@@ -242,8 +253,14 @@ expect 0 "datapath off" "${pcctl[@]}" datapath off
 
 zero='{"packets":0,"payload_bytes":0,"wire_bytes":0}'
 tenant='{"tenants":[{"name":"alice","tier":"paid","up":'$zero',"down":'$zero
-tenant+=',"kernel":{"packets":0},"user":{"packets":0},"drops":{"rate":0,"credit":0}'
-tenant+=',"marks":0,"sessions":0}]}'
+tenant+=',"kernel":{"packets":0},"user":{"packets":0},"drops":{"rate":0,"credit":0'
+# Rates are what a daemon knows.
+counters=$tenant'},"marks":0,"sessions":0}]}'
+tenant+=',"capacity":0,"quota":0}'
+tenant+=',"marks":0,"sessions":0,"plan":{"up_bps":0,"down_bps":0,"guarantee_bps":0'
+tenant+=',"packets_per_second":0,"weight":1,"quota_day":0,"quota_month":0},"rate":{'
+tenant+='"up":{"bps":0,"allowed_bps":0,"backlog_us":0}'
+tenant+=',"down":{"bps":0,"allowed_bps":0,"backlog_us":0}}}]}'
 # --- a sealed identity, and one that follows another ---
 kill -TERM "$pid"
 wait "$pid" 2>/dev/null
@@ -267,7 +284,7 @@ says "old  $(awk '/^peer id/ { print $3 }' "$work/first")" "and the old one"
 grep -q '^pcloud-ed25519-sealed-v1 ' "$work/state/identity.key"
 report $? "the new identity is sealed, too"
 
-for words in "" tenant "tenant alice" session drops health; do
+for words in "" tenant "tenant alice" session tiers drops health "tenant alice --plot"; do
 	# shellcheck disable=SC2086
 	expect 0 "pcstat $words" "${pcstat[@]}" $words
 	# shellcheck disable=SC2086
@@ -329,8 +346,8 @@ pid=
 expect_note() {
 	"${pcstat[@]}" "$@" >"$work/out" 2>"$work/err"
 }
-expect_note -j tenant && [ "$(cat "$work/out")" = "$tenant" ]
-report $? "pcstat -j tenant prints the same after kill -9"
+expect_note -j tenant && [ "$(cat "$work/out")" = "$counters" ]
+report $? "pcstat -j tenant prints the same counters after kill -9"
 says "no pcd answers" "and says that no pcd answers"
 expect_note tenant alice
 report $? "pcstat tenant alice without pcd"

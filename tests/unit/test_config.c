@@ -129,12 +129,49 @@ static void test_all_keys(void **state)
 	assert_string_equal(c.secret[0].text, "");
 }
 
+static void test_tiers(void **state)
+{
+	static const char text[] = "[relay]\ncapacity = 1G\n"
+				   "[tier gold]\nweight = 3\npriority = owner\ndscp = 46\n"
+				   "[tier free]\nceiling = 40\ndscp = 1\n[tier paid]\ndscp = keep\n"
+				   "[tier plain]\n";
+	struct pc_config c;
+
+	assert_int_equal(parse(text, &c), 0);
+	assert_int_equal(c.capacity, 1000000000);
+	assert_int_equal(c.n_tier, 5);
+	assert_string_equal(c.tier[0].name, "owner");
+	assert_string_equal(c.tier[2].name, "free");
+	assert_int_equal(c.tier[2].ceiling, 40);
+	assert_int_equal(c.tier[2].dscp, 1);
+	assert_int_equal(c.tier[1].dscp, PC_TIER_NO_DSCP);
+	assert_string_equal(c.tier[3].name, "gold");
+	assert_int_equal(c.tier[3].weight, 3);
+	assert_int_equal(c.tier[3].rate_class, PC_RATE_CLASS_OWNER);
+	assert_int_equal(c.tier[3].ceiling, 100);
+	assert_int_equal(c.tier[4].rate_class, PC_RATE_CLASS_PAID);
+	pc_config_free(&c);
+	refused("[tier]\n",
+		"f:1: unknown section \"[tier]\"; there are [node], [relay] and [tier NAME]");
+	refused("[tier a b]\n", "f:1: tier \"a b\": a name has letters, digits and . _ @ -");
+	refused("[tier a]\nweight = 0\n", "f:2: weight \"0\": not a number from 1 to 1000");
+	refused("[tier a]\nceiling = 101\n", "f:2: ceiling \"101\": not a number from 1 to 100");
+	refused("[tier a]\ndscp = 64\n", "f:2: dscp \"64\": not a number from 0 to 63");
+	refused("[tier a]\npriority = 1\n", "f:2: priority \"1\": not one of owner, paid, free");
+	refused("[tier a]\nweight = 1\n[tier b]\n[tier a]\nweight = 1\n",
+		"f:5: key \"weight\" given twice");
+	refused("[tier a]\nlimit = 1\n", "f:2: unknown key \"limit\" in [tier a]");
+	refused("[tier a]\nweight =\n", "f:2: key \"weight\" has no value");
+	refused("[relay]\ncapacity = 5\n", "f:2: capacity \"5\": not a rate from 8K to 400G bit/s");
+}
+
 static void test_structure(void **state)
 {
-	refused("[relay]\nrealm = x\n[tier gold]\n",
-		"f:3: unknown section \"[tier gold]\"; there are [node] and [relay]");
-	refused("[api]\n", "f:1: unknown section \"[api]\"; there are [node] and [relay]");
-	refused("[]\n", "f:1: unknown section \"[]\"; there are [node] and [relay]");
+	refused("[relay]\nrealm = x\n[gold]\n",
+		"f:3: unknown section \"[gold]\"; there are [node], [relay] and [tier NAME]");
+	refused("[api]\n",
+		"f:1: unknown section \"[api]\"; there are [node], [relay] and [tier NAME]");
+	refused("[]\n", "f:1: unknown section \"[]\"; there are [node], [relay] and [tier NAME]");
 	refused("[relay] x\n", "f:1: \"[relay] x\": text after the section's name");
 	refused("[relay\n", "f:1: \"[relay\": neither [section] nor key = value");
 	refused("[relay]\n\nlisten\n", "f:3: \"listen\": neither [section] nor key = value");
@@ -142,7 +179,7 @@ static void test_structure(void **state)
 		"f:2: \"secret\": neither [section] nor key = value");
 	refused("realm = x\n", "f:1: key \"realm\" before the first section");
 	refused("[relay]\ncolour = red\n", "f:2: unknown key \"colour\" in [relay]");
-	refused("[relay]\ncapacity = 1\n", "f:2: unknown key \"capacity\" in [relay]");
+	refused("[relay]\nrouter = 1\n", "f:2: unknown key \"router\" in [relay]");
 	refused("[relay]\nuser = x\n", "f:2: unknown key \"user\" in [relay]");
 	refused("[node]\n= x\n", "f:2: unknown key \"\" in [node]");
 	refused("[relay]\nrealm =\n", "f:2: key \"realm\" has no value");
@@ -291,15 +328,11 @@ static void test_complete_refuses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_all_keys),
-		cmocka_unit_test(test_structure),
-		cmocka_unit_test(test_bytes),
-		cmocka_unit_test(test_values),
-		cmocka_unit_test(test_between_keys),
-		cmocka_unit_test(test_load),
-		cmocka_unit_test(test_complete),
-		cmocka_unit_test(test_complete_refuses),
+		cmocka_unit_test(test_defaults),     cmocka_unit_test(test_all_keys),
+		cmocka_unit_test(test_structure),    cmocka_unit_test(test_tiers),
+		cmocka_unit_test(test_bytes),	     cmocka_unit_test(test_values),
+		cmocka_unit_test(test_between_keys), cmocka_unit_test(test_load),
+		cmocka_unit_test(test_complete),     cmocka_unit_test(test_complete_refuses),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

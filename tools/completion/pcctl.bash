@@ -13,7 +13,8 @@ _pcctl_options() {
 	case $1 in
 	'tenant add' | 'tenant set')
 		echo "--password-file --tier --max-allocations --max-permissions --max-channels" \
-			"--max-new-peers $global"
+			"--max-new-peers --rate --up --down --guarantee --packets --weight" \
+			"--quota-day --quota $global"
 		;;
 	'identity init' | 'identity import')
 		echo "--replace --state-dir --passphrase-file --succession $global"

@@ -46,10 +46,10 @@ _pcstat() {
 	done
 	if [[ $cur == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W \
-			"-j --json -s --socket -i --interval --bpffs --state-dir -V --version -h --help" \
+			"-j --json -s --socket -i --interval --plot --bpffs --state-dir -V --version -h --help" \
 			-- "$cur")
 	elif [[ -z $object ]]; then
-		mapfile -t COMPREPLY < <(compgen -W "tenant session drops health watch help" -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W "tenant session tiers drops health watch help" -- "$cur")
 	elif [[ $prev == "$object" ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(_pcstat_names "$object" "${socket[@]}")" -- "$cur")
 	fi

@@ -24,11 +24,19 @@ static const struct {
 	[OPT_REPLACE] = { "replace", NULL, "give up the identity that is there" },
 	[OPT_STATE_DIR] = { "state-dir", "DIR", "state of a stopped pcd (/var/lib/pcd)" },
 	[OPT_PASSWORD_FILE] = { "password-file", "FILE", "password in the first line; -: stdin" },
-	[OPT_TIER] = { "tier", "NAME", "service class (default)" },
+	[OPT_TIER] = { "tier", "NAME", "owner, paid, free or one of the configuration (paid)" },
 	[OPT_MAX_ALLOCATIONS] = { "max-allocations", "N", "sessions at a time (1024)" },
 	[OPT_MAX_PERMISSIONS] = { "max-permissions", "N", "permissions per session (128)" },
 	[OPT_MAX_CHANNELS] = { "max-channels", "N", "channels per session (128)" },
 	[OPT_MAX_NEW_PEERS] = { "max-new-peers", "N", "new peer addresses per second (100)" },
+	[OPT_RATE] = { "rate", "RATE", "bit/s each way; 20M, none (none)" },
+	[OPT_UP] = { "up", "RATE", "bit/s from the tenant alone" },
+	[OPT_DOWN] = { "down", "RATE", "bit/s to the tenant alone" },
+	[OPT_GUARANTEE] = { "guarantee", "RATE", "bit/s each way that others cannot take (none)" },
+	[OPT_PACKETS] = { "packets", "N", "packets per second each way (none)" },
+	[OPT_WEIGHT] = { "weight", "N", "share among tenants of its tier, 1 to 1000 (1)" },
+	[OPT_QUOTA_DAY] = { "quota-day", "SIZE", "bytes a day, UTC; 10G, none (none)" },
+	[OPT_QUOTA] = { "quota", "SIZE", "bytes a month, UTC (none)" },
 	[OPT_LIFETIME] = { "lifetime", "TIME", "seconds, or 90s 30m 12h 7d (24h)" },
 	[OPT_OFF] = { "off", NULL, "take new sessions again" },
 	[OPT_PASSPHRASE_FILE] = { "passphrase-file", "FILE",
@@ -42,9 +50,11 @@ static const struct {
 #define BIT(o) (1u << (o))
 #define IDENTITY_OPTIONS \
 	(BIT(OPT_STATE_DIR) | BIT(OPT_REPLACE) | BIT(OPT_PASSPHRASE_FILE) | BIT(OPT_SUCCESSION))
-#define TENANT_OPTIONS                                                       \
-	(BIT(OPT_PASSWORD_FILE) | BIT(OPT_TIER) | BIT(OPT_MAX_ALLOCATIONS) | \
-	 BIT(OPT_MAX_PERMISSIONS) | BIT(OPT_MAX_CHANNELS) | BIT(OPT_MAX_NEW_PEERS))
+#define TENANT_OPTIONS                                                                         \
+	(BIT(OPT_PASSWORD_FILE) | BIT(OPT_TIER) | BIT(OPT_MAX_ALLOCATIONS) |                   \
+	 BIT(OPT_MAX_PERMISSIONS) | BIT(OPT_MAX_CHANNELS) | BIT(OPT_MAX_NEW_PEERS) |           \
+	 BIT(OPT_RATE) | BIT(OPT_UP) | BIT(OPT_DOWN) | BIT(OPT_GUARANTEE) | BIT(OPT_PACKETS) | \
+	 BIT(OPT_WEIGHT) | BIT(OPT_QUOTA_DAY) | BIT(OPT_QUOTA))
 
 const struct command commands[] = {
 	{ "identity", "show", "[ID]", BIT(OPT_STATE_DIR), "print peer id, did:key and DNS label",

@@ -82,6 +82,46 @@ static int add_number(const struct invocation *in, json_t *args, enum option_id 
 	return EXIT_DONE;
 }
 
+/* A rate or a size, 0 for "none": a zero would mean either nothing or no limit. */
+static int add_quantity(const struct invocation *in, json_t *args, enum option_id option,
+			const char *option_name, const char *name)
+{
+	const char *text = in->option[option];
+	uint64_t value = 0;
+
+	if (!text)
+		return EXIT_DONE;
+	if (strcmp(text, "none") != 0 &&
+	    (pc_parse_size(text, &value) < 0 || value == 0 || value > INT64_MAX))
+		return usage_error(in, "--%s %s: a number above 0 as 500K, 20M, 1.5G, or none",
+				   option_name, text);
+	json_object_set_new(args, name, json_integer((json_int_t)value));
+	return EXIT_DONE;
+}
+
+static int add_plan(const struct invocation *in, json_t *args)
+{
+	static const struct {
+		enum option_id option;
+		const char *option_name, *name;
+	} quantities[] = {
+		{ OPT_RATE, "rate", "up_bps" },
+		{ OPT_RATE, "rate", "down_bps" },
+		{ OPT_UP, "up", "up_bps" }, /* after --rate: each may differ from it */
+		{ OPT_DOWN, "down", "down_bps" },
+		{ OPT_GUARANTEE, "guarantee", "guarantee_bps" },
+		{ OPT_PACKETS, "packets", "packets_per_second" },
+		{ OPT_QUOTA_DAY, "quota-day", "quota_day" },
+		{ OPT_QUOTA, "quota", "quota_month" },
+	};
+	int status = EXIT_DONE;
+
+	for (size_t i = 0; status == EXIT_DONE && i < PC_ARRAY_SIZE(quantities); i++)
+		status = add_quantity(in, args, quantities[i].option, quantities[i].option_name,
+				      quantities[i].name);
+	return status ? status : add_number(in, args, OPT_WEIGHT, "weight", "weight");
+}
+
 static int add_password(const struct invocation *in, json_t *args)
 {
 	char password[PASSWORD_MAX + 2];
@@ -132,6 +172,8 @@ static int make_args(const struct invocation *in, json_t *args)
 		if (status)
 			return status;
 	}
+	if (add_plan(in, args))
+		return EXIT_USAGE;
 	return add_password(in, args);
 }
 
@@ -160,7 +202,7 @@ int run_tenant_set(const struct invocation *in)
 	json_t *reply;
 	int status;
 
-	for (int i = OPT_PASSWORD_FILE; i <= OPT_MAX_NEW_PEERS; i++) {
+	for (int i = OPT_PASSWORD_FILE; i < OPT_LIFETIME; i++) {
 		if (!in->option[i])
 			continue;
 		status = change(in, "tenant set", &reply);

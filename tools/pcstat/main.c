@@ -53,14 +53,16 @@ static int help(void)
 	printf("usage: pcstat [-j] [-s SOCKET] [OBJECT [NAME]] [--options]\n\n"
 	       "  (nothing)      one screen: node, tenants by traffic, drops, health\n"
 	       "  watch          the same, live\n"
-	       "  tenant [NAME]  traffic of tenants\n"
+	       "  tenant [NAME]  traffic of tenants; --plot: the last minutes of one\n"
 	       "  session [ID]   allocations\n"
+	       "  tiers          how the uplink is shared\n"
 	       "  drops          what became of packets, by reason\n"
 	       "  health         what works and what does not\n"
 	       "\n"
 	       "  -j, --json        JSON on stdout, errors as {\"error\": TEXT} on stderr\n"
 	       "  -s, --socket      control socket (%s)\n"
 	       "  -i, --interval    seconds between two views of watch (2)\n"
+	       "      --plot        rate of a tenant against time\n"
 	       "      --bpffs       pins, read when pcd is down (%s)\n"
 	       "      --state-dir   store, read when pcd is down (%s)\n"
 	       "  -V, --version     print the version\n"
@@ -114,6 +116,11 @@ static void print_tenants(const json_t *reply, const char *name, unsigned int wi
 		show_tenants(stdout, tenants, width);
 }
 
+static void print_history(const json_t *reply, const char *name, unsigned int width)
+{
+	show_history(stdout, reply, width);
+}
+
 static int run_tenant(struct pcstat *p, const char *name)
 {
 	json_t *reply;
@@ -121,6 +128,12 @@ static int run_tenant(struct pcstat *p, const char *name)
 
 	if (name && !pc_name_valid(name))
 		return usage_error(p, "\"%s\" is no tenant name", name);
+	if (p->plot && !name)
+		return usage_error(p, "--plot needs the name of a tenant");
+	if (p->plot) {
+		status = source_get(p, "tenant history", json_pack("{s:s}", "name", name), &reply);
+		return status ? status : show_reply(p, reply, print_history, name);
+	}
 	status = source_get(p, "tenant list", name ? json_pack("{s:s}", "name", name) : NULL,
 			    &reply);
 	return status ? status : show_reply(p, reply, print_tenants, name);
@@ -147,6 +160,19 @@ static int run_session(struct pcstat *p, const char *name)
 	status =
 		source_get(p, "session list", name ? json_pack("{s:s}", "id", name) : NULL, &reply);
 	return status ? status : show_reply(p, reply, print_sessions, name);
+}
+
+static void print_tiers(const json_t *reply, const char *name, unsigned int width)
+{
+	show_tiers(stdout, reply, width);
+}
+
+static int run_tiers(struct pcstat *p, const char *name)
+{
+	json_t *reply;
+	int status = source_get(p, "tiers", NULL, &reply);
+
+	return status ? status : show_reply(p, reply, print_tiers, NULL);
 }
 
 static void print_drops(const json_t *reply, const char *name, unsigned int width)
@@ -185,12 +211,13 @@ static int run_help(struct pcstat *p, const char *name)
 	return help();
 }
 
-static const char *const words[] = { "tenant", "session", "drops", "health", "watch", "help" };
+static const char *const words[] = { "tenant", "session", "tiers", "drops",
+				     "health", "watch",	  "help" };
 static const struct {
 	bool takes_name;
 	int (*run)(struct pcstat *p, const char *name);
 } objects[] = {
-	{ true, run_tenant },  { true, run_session }, { false, run_drops },
+	{ true, run_tenant },  { true, run_session }, { false, run_tiers }, { false, run_drops },
 	{ false, run_health }, { false, run_watch },  { true, run_help },
 };
 
@@ -247,6 +274,7 @@ int main(int argc, char **argv)
 		{ "json", no_argument, NULL, 'j' },
 		{ "socket", required_argument, NULL, 's' },
 		{ "interval", required_argument, NULL, 'i' },
+		{ "plot", no_argument, NULL, 'p' },
 		{ "bpffs", required_argument, NULL, 'b' },
 		{ "state-dir", required_argument, NULL, 'd' },
 		{ "version", no_argument, NULL, 'V' },
@@ -274,6 +302,9 @@ int main(int argc, char **argv)
 			if (!parse_interval(optarg, &p.interval_ns))
 				return usage_error(&p, "--interval %s: 0.1 to 86400 seconds",
 						   optarg);
+			break;
+		case 'p':
+			p.plot = true;
 			break;
 		case 'b':
 			p.bpffs = optarg;

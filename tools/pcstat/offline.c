@@ -281,8 +281,12 @@ static json_t *offline_status(struct offline *o)
 json_t *offline_get(const struct pcstat *p, const char *command, const json_t *args)
 {
 	struct offline o = { .p = p };
-	json_t *reply = offline_open(&o);
+	json_t *reply;
 
+	/* Rates are measured by the daemon: nothing that it leaves behind tells them. */
+	if (strcmp(command, "tiers") == 0 || strcmp(command, "tenant history") == 0)
+		return pc_ctl_fail("pcd is not running: rates are not known");
+	reply = offline_open(&o);
 	if (reply) {
 		offline_close(&o);
 		return reply;

@@ -18,7 +18,8 @@ struct pcstat {
 	const char *state_dir;
 	bool json;
 	uint64_t interval_ns; /* of watch */
-	bool noted;	      /* that the daemon is down was said */
+	bool plot;
+	bool noted; /* that the daemon is down was said */
 };
 
 /* Prints one line and returns EXIT_FAILED, or EXIT_USAGE. */
@@ -38,13 +39,19 @@ int source_get(struct pcstat *p, const char *command, json_t *args, json_t **ret
 /* Reply for @command without a daemon, or an {"error"}; NULL when out of memory. */
 json_t *offline_get(const struct pcstat *p, const char *command, const json_t *args);
 
-/* --- show.c: text for people; @width of the terminal in columns, 0: unlimited --- */
+/* --- show.c, show_rates.c: text for people; @width of the terminal in columns, 0: unlimited --- */
 
 /* @before and @seconds: an earlier reply to take rates from; NULL: totals only. */
 void show_status(FILE *f, const json_t *status, const json_t *before, double seconds,
 		 unsigned int width, unsigned int height);
 void show_tenants(FILE *f, const json_t *tenants, unsigned int width);
 void show_tenant(FILE *f, const json_t *tenant);
+/* What a tenant may use and how it stands; nothing when only counters are known. */
+void show_plan(FILE *f, const json_t *tenant);
+/* Rate of one tenant against time. */
+void show_history(FILE *f, const json_t *history, unsigned int width);
+/* What each tier may use and uses. */
+void show_tiers(FILE *f, const json_t *tiers, unsigned int width);
 void show_sessions(FILE *f, const json_t *sessions, unsigned int width);
 void show_session(FILE *f, const json_t *session);
 /* @all: also reasons that never happened. */

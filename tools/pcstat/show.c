@@ -186,8 +186,11 @@ static void show_counts(FILE *f, const json_t *o)
 	}
 	fprintf(f, "%-12s %" PRIu64 " kernel, %" PRIu64 " user space\n", "packets by",
 		number(o, "kernel", "packets"), number(o, "user", "packets"));
-	fprintf(f, "%-12s %" PRIu64 " rate, %" PRIu64 " credit\n", "drops",
-		number(o, "drops", "rate"), number(o, "drops", "credit"));
+	fprintf(f,
+		"%-12s %" PRIu64 " rate, %" PRIu64 " capacity, %" PRIu64 " quota, %" PRIu64
+		" credit\n",
+		"drops", number(o, "drops", "rate"), number(o, "drops", "capacity"),
+		number(o, "drops", "quota"), number(o, "drops", "credit"));
 }
 
 void show_tenant(FILE *f, const json_t *tenant)
@@ -196,6 +199,7 @@ void show_tenant(FILE *f, const json_t *tenant)
 	line(f, "tier", text(tenant, "tier"));
 	fprintf(f, "%-12s %" PRIu64 "\n", "sessions", number(tenant, "sessions", NULL));
 	show_counts(f, tenant);
+	show_plan(f, tenant);
 }
 
 /* --- sessions --- */

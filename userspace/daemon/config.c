@@ -38,9 +38,12 @@ static bool section_line_ok(struct pc_config_parser *p, const char *line, size_t
 		pc_config_fail(p, "\"%.*s\": text after the section's name", (int)len, line);
 		return false;
 	}
+	if (pc_config_tier_section(line + 1, (size_t)(close - line - 1)))
+		return pc_config_tier_begin(p, line + 1, (size_t)(close - line - 1)) == 0;
 	if (!section_known(line + 1, (size_t)(close - line - 1))) {
-		pc_config_fail(p, "unknown section \"%.*s\"; there are [node] and [relay]",
-			       (int)(close - line + 1), line);
+		pc_config_fail(
+			p, "unknown section \"%.*s\"; there are [node], [relay] and [tier NAME]",
+			(int)(close - line + 1), line);
 		return false;
 	}
 	return true;
@@ -97,6 +100,11 @@ static int set_key(void *user, const char *section, const char *name, const char
 		return 0;
 	if (section[0] == '\0')
 		return !pc_config_fail(p, "key \"%s\" before the first section", name);
+	if (pc_config_tier_section(section, strlen(section))) {
+		if (value[0] == '\0')
+			return !pc_config_fail(p, "key \"%s\" has no value", name);
+		return pc_config_tier_key(p, name, value) == 0;
+	}
 	for (size_t i = 0; i < pc_config_n_keys; i++) {
 		if (strcmp(pc_config_keys[i].section, section) != 0 ||
 		    strcmp(pc_config_keys[i].name, name) != 0)
@@ -183,6 +191,7 @@ void pc_config_defaults(struct pc_config *c)
 		.client_rate = 10000,
 		.linger_s = 300,
 	};
+	pc_config_tier_defaults(c);
 }
 
 int pc_config_parse(const char *text, size_t len, const char *name, struct pc_config *ret_config,

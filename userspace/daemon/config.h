@@ -12,12 +12,14 @@
 #include "base/addr.h"
 #include "base/log.h"
 #include "dp/dp.h"
+#include "qos/plan.h"
 #include "relay/turn.h"
 
 #define PC_CONFIG_MAX_LISTEN	 16
 #define PC_CONFIG_MAX_INTERFACES 16
 #define PC_CONFIG_MAX_RULES	 1024
 #define PC_CONFIG_MAX_SECRET	 256
+#define PC_CONFIG_MAX_TIERS	 16
 #define PC_CONFIG_DEFAULT_PORT	 3478
 
 struct pc_config_rule {
@@ -62,7 +64,11 @@ struct pc_config {
 	uint32_t stranger_net_rate;   /* of one network, /24 or /48: 2000 */
 	uint32_t stranger_total_rate; /* of all, that reach pcd: 5000 */
 	uint32_t client_rate;	      /* of one client with an allocation, beside these: 10000 */
+	uint64_t capacity;	      /* bit/s that the uplink can send; 0: not known */
 	uint32_t linger_s; /* data plane stays up after SIGTERM; 300; then it passes everything */
+	/* [tier NAME]; the first three are owner, paid and free */
+	struct pc_tier tier[PC_CONFIG_MAX_TIERS];
+	size_t n_tier;
 };
 
 void pc_config_defaults(struct pc_config *c);

@@ -241,6 +241,17 @@ static int set_client_rate(struct pc_config_parser *p, const char *value)
 	return set_number(p, value, 0, 10000000, &p->c->client_rate);
 }
 
+static int set_capacity(struct pc_config_parser *p, const char *value)
+{
+	uint64_t v;
+
+	if (pc_parse_size(value, &v) || v < PC_PLAN_MIN_BPS || v > PC_PLAN_MAX_BPS)
+		return pc_config_fail(p, "capacity \"%s\": not a rate from 8K to 400G bit/s",
+				      value);
+	p->c->capacity = v;
+	return 0;
+}
+
 static int set_linger(struct pc_config_parser *p, const char *value)
 {
 	return set_number(p, value, 0, 86400, &p->c->linger_s);
@@ -326,6 +337,7 @@ const struct pc_config_key pc_config_keys[] = {
 	{ "relay", "stranger-net-rate", false, set_stranger_net_rate },
 	{ "relay", "stranger-total-rate", false, set_stranger_total_rate },
 	{ "relay", "client-rate", false, set_client_rate },
+	{ "relay", "capacity", false, set_capacity },
 	{ "relay", "linger", false, set_linger },
 };
 _Static_assert(PC_ARRAY_SIZE(pc_config_keys) <= 64, "pc_config_parser.seen is a bit by key");

@@ -219,6 +219,8 @@ static json_t *cmd_datapath_off(void *ctx, json_t *args)
 const struct pc_ctl_command pc_ctl_commands[] = {
 	{ "status", pc_cmd_status },
 	{ "tenant list", pc_cmd_tenant_list },
+	{ "tenant history", pc_cmd_tenant_history },
+	{ "tiers", pc_cmd_tiers },
 	{ "tenant add", pc_cmd_tenant_add },
 	{ "tenant set", pc_cmd_tenant_set },
 	{ "tenant del", pc_cmd_tenant_del },

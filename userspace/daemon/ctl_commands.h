@@ -36,6 +36,9 @@ json_t *pc_cmd_tenant_set(void *ctx, json_t *args);
 json_t *pc_cmd_tenant_del(void *ctx, json_t *args);
 json_t *pc_cmd_tenant_list(void *ctx, json_t *args);
 
+json_t *pc_cmd_tenant_history(void *ctx, json_t *args);
+json_t *pc_cmd_tiers(void *ctx, json_t *args);
+
 json_t *pc_cmd_status(void *ctx, json_t *args);
 json_t *pc_cmd_session_list(void *ctx, json_t *args);
 json_t *pc_cmd_drops(void *ctx, json_t *args);

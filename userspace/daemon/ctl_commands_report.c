@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/parse.h"
 #include "daemon/ctl_report.h"
+#include "daemon/rates.h"
 #include "version.h"
 
 static void fill_count(const struct pc_store_count counts[static PC_STORE_PATHS],
@@ -87,6 +88,45 @@ static int count_session(void *arg, const struct pc_turn_view *view)
 	return 0;
 }
 
+static json_t *rate_object(const struct pc_rates_dir *d, uint64_t total_bps)
+{
+	json_t *o = json_pack("{s:I, s:I, s:I}", "bps", (json_int_t)d->bps, "allowed_bps",
+			      (json_int_t)d->allowed_bps, "backlog_us",
+			      (json_int_t)(d->backlog_ns / 1000));
+
+	if (total_bps && d->allowed_bps)
+		json_object_set_new(o, "share",
+				    json_real((double)d->allowed_bps / (double)total_bps));
+	return o;
+}
+
+/* What the limiter knows of a tenant, beside its counters. */
+static int add_rates(const struct pc_daemon *d, const struct pc_store_tenant *t, json_t *tenant)
+{
+	json_t *drops = json_object_get(tenant, "drops");
+	const struct pc_store_plan *p = &t->plan;
+	struct pc_rates_view v;
+	json_t *more;
+	int rc;
+
+	pc_rates_get(d->rates, t->limits, pc_clock_monotonic(), &v);
+	more = json_pack("{s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:o, s:o}, s:I}", "plan",
+			 "up_bps", (json_int_t)p->up_bps, "down_bps", (json_int_t)p->down_bps,
+			 "guarantee_bps", (json_int_t)p->guarantee_bps, "packets_per_second",
+			 (json_int_t)p->packets_per_s, "weight", (json_int_t)p->weight, "quota_day",
+			 (json_int_t)p->quota_day, "quota_month", (json_int_t)p->quota_month,
+			 "rate", "up", rate_object(&v.dir[PC_RATE_UP], d->config.capacity), "down",
+			 rate_object(&v.dir[PC_RATE_DOWN], d->config.capacity), "marks",
+			 (json_int_t)v.marks);
+	rc = json_object_update(tenant, more);
+	json_decref(more);
+	if (rc == 0)
+		rc = json_object_set_new(drops, "capacity", json_integer((json_int_t)v.drops_root));
+	if (rc == 0)
+		rc = json_object_set_new(drops, "quota", json_integer((json_int_t)v.drops_quota));
+	return rc < 0 ? -ENOMEM : 0;
+}
+
 static int append_rows(struct pc_daemon *d, const struct tenant_rows *rows, const char *name,
 		       json_t *array)
 {
@@ -94,6 +134,7 @@ static int append_rows(struct pc_daemon *d, const struct tenant_rows *rows, cons
 		const struct tenant_row *row = &rows->row[i];
 		struct pc_store_count counts[PC_STORE_PATHS];
 		struct pc_report_count c = { 0 };
+		json_t *tenant;
 		int rc;
 
 		if (name && strcmp(name, row->t->name) != 0)
@@ -102,9 +143,12 @@ static int append_rows(struct pc_daemon *d, const struct tenant_rows *rows, cons
 		if (rc < 0)
 			return rc;
 		fill_count(counts, &c);
-		if (json_array_append_new(array, pc_report_tenant(row->t->name, row->t->tier, &c,
-								  row->sessions)) < 0)
+		tenant = pc_report_tenant(row->t->name, row->t->tier, &c, row->sessions);
+		if (json_array_append_new(array, tenant) < 0)
 			return -ENOMEM;
+		rc = add_rates(d, row->t, tenant);
+		if (rc < 0)
+			return rc;
 	}
 	return 0;
 }

@@ -13,9 +13,10 @@
 #include "base/log.h"
 #include "base/parse.h"
 #include "daemon/ctl_report.h"
+#include "daemon/rates.h"
 
 /* What a tenant may hold unless told otherwise: room for a busy site, bounds for a broken one. */
-#define DEFAULT_TIER	    "default"
+#define DEFAULT_TIER	    "paid"
 #define DEFAULT_ALLOCATIONS 1024
 #define DEFAULT_PERMISSIONS 128
 #define DEFAULT_CHANNELS    128
@@ -25,6 +26,7 @@
 struct tenant_args {
 	const char *name, *password, *tier;
 	uint32_t allocations, permissions, channels, peers_per_s;
+	struct pc_store_plan plan;
 };
 
 static json_t *read_args(json_t *args, struct tenant_args *a)
@@ -37,6 +39,13 @@ static json_t *read_args(json_t *args, struct tenant_args *a)
 		{ "max_permissions", PC_CTL_ARG_UINT32, false, &a->permissions },
 		{ "max_channels", PC_CTL_ARG_UINT32, false, &a->channels },
 		{ "max_new_peers", PC_CTL_ARG_UINT32, false, &a->peers_per_s },
+		{ "up_bps", PC_CTL_ARG_UINT64, false, &a->plan.up_bps },
+		{ "down_bps", PC_CTL_ARG_UINT64, false, &a->plan.down_bps },
+		{ "guarantee_bps", PC_CTL_ARG_UINT64, false, &a->plan.guarantee_bps },
+		{ "packets_per_second", PC_CTL_ARG_UINT32, false, &a->plan.packets_per_s },
+		{ "weight", PC_CTL_ARG_UINT32, false, &a->plan.weight },
+		{ "quota_day", PC_CTL_ARG_UINT64, false, &a->plan.quota_day },
+		{ "quota_month", PC_CTL_ARG_UINT64, false, &a->plan.quota_month },
 	};
 
 	return pc_ctl_args(args, spec, PC_ARRAY_SIZE(spec));
@@ -68,6 +77,17 @@ static void apply_args(const struct tenant_args *a, struct pc_store_tenant *t)
 	t->max_permissions = a->permissions;
 	t->max_channels = a->channels;
 	t->max_peers_per_s = a->peers_per_s;
+	t->plan = a->plan;
+}
+
+/* Against the node: tiers, capacity, what others were promised. */
+static json_t *check_plan(const struct pc_daemon *d, const struct pc_store_tenant *t)
+{
+	char why[256];
+
+	if (pc_rates_check(d->rates, t, why, sizeof(why)) == 0)
+		return NULL;
+	return pc_ctl_fail("tenant \"%s\": %s", t->name, why);
 }
 
 static json_t *store_failed(const struct pc_daemon *d, const char *name, int rc)
@@ -75,6 +95,9 @@ static json_t *store_failed(const struct pc_daemon *d, const char *name, int rc)
 	if (rc == PC_ERR_STORE)
 		return pc_ctl_fail("tenant \"%s\": the store failed: %s", name,
 				   pc_store_error(d->store));
+	if (rc == PC_ERR_FULL)
+		return pc_ctl_fail("tenant \"%s\": there are max-tenants (%u) already", name,
+				   d->config.max_tenants);
 	if (rc == PC_ERR_LOCKED)
 		return pc_ctl_fail("tenant \"%s\": another process holds the store", name);
 	return pc_ctl_fail("tenant \"%s\": %s", name, pc_strerror(rc));
@@ -89,6 +112,7 @@ json_t *pc_cmd_tenant_add(void *ctx, json_t *args)
 		.permissions = DEFAULT_PERMISSIONS,
 		.channels = DEFAULT_CHANNELS,
 		.peers_per_s = DEFAULT_PEERS_PER_S,
+		.plan = { .weight = 1 },
 	};
 	struct pc_store_tenant t = { .created_s = pc_clock_realtime() / PC_NS_PER_S };
 	json_t *reply = read_args(args, &a);
@@ -100,11 +124,15 @@ json_t *pc_cmd_tenant_add(void *ctx, json_t *args)
 		return reply;
 	memcpy(t.name, a.name, strlen(a.name) + 1);
 	apply_args(&a, &t);
+	reply = check_plan(d, &t);
+	if (reply)
+		return reply;
 	rc = pc_users_add(d->users, &t, a.password);
 	pc_auth_wipe(t.ha1_md5, sizeof(t.ha1_md5));
 	pc_auth_wipe(t.ha1_sha256, sizeof(t.ha1_sha256));
 	if (rc < 0)
 		return store_failed(d, a.name, rc);
+	pc_rates_set(d->rates, &t);
 	pc_info("tenant %s added", a.name);
 	return json_pack("{s:b, s:s, s:I}", "ok", 1, "name", a.name, "id", (json_int_t)t.id);
 }
@@ -130,6 +158,7 @@ json_t *pc_cmd_tenant_set(void *ctx, json_t *args)
 	a.permissions = old->max_permissions;
 	a.channels = old->max_channels;
 	a.peers_per_s = old->max_peers_per_s;
+	a.plan = old->plan;
 	reply = read_args(args, &a);
 	if (!reply)
 		reply = check_args(&a);
@@ -137,7 +166,14 @@ json_t *pc_cmd_tenant_set(void *ctx, json_t *args)
 		return reply;
 	t = *old;
 	apply_args(&a, &t);
+	reply = check_plan(d, &t);
+	if (reply) {
+		pc_auth_wipe(&t, sizeof(t));
+		return reply;
+	}
 	rc = pc_users_update(d->users, &t, a.password);
+	if (rc == 0)
+		pc_rates_set(d->rates, &t);
 	pc_auth_wipe(&t, sizeof(t));
 	if (rc < 0)
 		return store_failed(d, a.name, rc);
@@ -153,7 +189,7 @@ json_t *pc_cmd_tenant_del(void *ctx, json_t *args)
 	const struct pc_store_tenant *t;
 	json_t *reply = pc_ctl_args(args, spec, PC_ARRAY_SIZE(spec));
 	unsigned int ended;
-	uint32_t id;
+	uint32_t id, limits;
 	int rc;
 
 	if (reply)
@@ -162,11 +198,13 @@ json_t *pc_cmd_tenant_del(void *ctx, json_t *args)
 	if (!t)
 		return pc_ctl_fail("no tenant \"%s\"", name);
 	id = t->id;
+	limits = t->limits;
 	rc = pc_users_del(d->users, id);
 	if (rc < 0)
 		return store_failed(d, name, rc);
 	/* Credentials first, sessions second: nobody comes back in between. */
 	ended = pc_turn_end_tenant(d->turn, id, pc_clock_monotonic());
+	pc_rates_unset(d->rates, limits);
 	pc_info("tenant %s deleted, %u sessions ended", name, ended);
 	return json_pack("{s:b, s:I}", "ok", 1, "sessions_ended", (json_int_t)ended);
 }

@@ -12,12 +12,14 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "daemon/daemon_int.h"
+#include "daemon/rates.h"
 #include "daemon/io.h"
 #include "daemon/priv.h"
 #include "daemon/turn_glue.h"
 
 #define HEARTBEAT_S 0.5
 #define FOLD_S	    1.0
+#define RATES_S	    1.0
 #define MINUTE_S    60.0
 /* Beside the relay ports: service sockets, store, maps, netlink, control connections. */
 #define DESCRIPTORS 512
@@ -38,6 +40,15 @@ static void on_fold(struct ev_loop *loop, struct ev_timer *w, int events)
 	(void)loop;
 	(void)events;
 	pc_plane_fold(w->data);
+}
+
+static void on_rates(struct ev_loop *loop, struct ev_timer *w, int events)
+{
+	struct pc_daemon *d = w->data;
+
+	(void)loop;
+	(void)events;
+	pc_rates_tick(d->rates, pc_clock_monotonic());
 }
 
 static void on_turn(struct ev_loop *loop, struct ev_timer *w, int events)
@@ -259,6 +270,7 @@ static void start_watchers(struct pc_daemon *d)
 {
 	start_timer(d, &d->heartbeat_timer, on_heartbeat, HEARTBEAT_S);
 	start_timer(d, &d->fold_timer, on_fold, FOLD_S);
+	start_timer(d, &d->rates_timer, on_rates, RATES_S);
 	start_timer(d, &d->minute_timer, on_minute, MINUTE_S);
 	ev_timer_init(&d->turn_timer, on_turn, 0., 0.);
 	d->turn_timer.data = d;
@@ -287,6 +299,8 @@ static int start(struct pc_daemon *d)
 	pc_io_count_into(d->io, pc_dp_reasons_user(d->dp), pc_dp_count_user(d->dp),
 			 pc_dp_max_sessions(d->dp));
 	r = open_users(d);
+	if (!r)
+		r = pc_rates_new(d, &d->rates);
 	if (r)
 		return r;
 	/* A store that cannot be written stops nothing from here on. */
@@ -315,8 +329,8 @@ static int start(struct pc_daemon *d)
 
 static void stop_watchers(struct pc_daemon *d)
 {
-	struct ev_timer *timers[] = { &d->heartbeat_timer, &d->fold_timer, &d->minute_timer,
-				      &d->turn_timer };
+	struct ev_timer *timers[] = { &d->heartbeat_timer, &d->fold_timer, &d->rates_timer,
+				      &d->minute_timer, &d->turn_timer };
 	struct ev_signal *signals[] = { &d->on_term, &d->on_int, &d->on_hup };
 
 	for (size_t i = 0; i < PC_ARRAY_SIZE(timers); i++)
@@ -368,6 +382,8 @@ static void take_down(struct pc_daemon *d, bool teardown)
 	if (d->policy)
 		pc_policy_free(d->policy);
 	d->policy = NULL;
+	pc_rates_free(d->rates);
+	d->rates = NULL;
 	pc_users_free(d->users);
 	d->users = NULL;
 	pc_plane_close(d, teardown);

@@ -24,6 +24,7 @@
 struct pc_users;      /* users.c: tenants in memory, by name and userhash; shared secrets */
 struct pc_io;	      /* io.c: service and relay sockets, batches */
 struct pc_too_big;    /* too_big.c: what routers say about datagrams that were too large */
+struct pc_rates;      /* rates.c: plans of tenants in the limiter */
 struct pc_glue;	      /* turn_glue.c: effects of the TURN machine */
 struct pc_ctl_server; /* ctl_server.c: control socket on the loop */
 
@@ -38,6 +39,7 @@ struct pc_daemon {
 	struct pc_store *store;
 	struct pc_usage *usage;
 	struct pc_users *users;
+	struct pc_rates *rates;
 	struct pc_dp *dp;
 	struct pc_nexthops *nexthops; /* NULL without a kernel data plane */
 	struct pc_attach_result attach[PC_CONFIG_MAX_INTERFACES];
@@ -60,7 +62,7 @@ struct pc_daemon {
 	int lock_fd;
 	int pins_fd;		/* the directory of the pins, locked */
 	uint64_t own_addresses; /* hash of the host's addresses that the policy knows */
-	struct ev_timer heartbeat_timer, fold_timer, turn_timer, minute_timer;
+	struct ev_timer heartbeat_timer, fold_timer, rates_timer, turn_timer, minute_timer;
 	struct ev_prepare on_prepare;
 	uint64_t turn_deadline; /* that turn_timer is set to */
 	struct ev_signal on_term, on_int, on_hup;

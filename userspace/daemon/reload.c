@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "daemon/daemon_int.h"
+#include "daemon/rates.h"
 
 static bool same_ips(const struct pc_ip *a, size_t n, const struct pc_ip *b, size_t m)
 {
@@ -112,6 +113,7 @@ int pc_daemon_reload(struct pc_daemon *d, char *ret_error, size_t error_size)
 	d->config = c;
 	explicit_bzero(c.secret, sizeof(c.secret));
 	pc_plane_limits(d);
+	pc_rates_reconfigure(d->rates);
 	d->reloads++;
 	pc_info("configuration reloaded from %s", d->config_path);
 	return 0;

@@ -231,6 +231,11 @@ says 'names no capacity' "it says why"
 expect 0 "rates" "${pcctl[@]}" tenant set alice --rate 20M --down 40M --packets 5K --weight 3
 expect 0 "a tenant's rates are shown" "${pcstat[@]}" tenant alice
 says '20 Mbit/s up, 40 Mbit/s down, weight 3' "as they were set"
+expect 0 "quotas" "${pcctl[@]}" tenant set alice --quota-day 1G --quota 20G
+expect 0 "quotas are shown" "${pcstat[@]}" tenant alice
+says '0 B of 20 GB used' "as they were set"
+expect 1 "a quota of a day above that of the month" "${pcctl[@]}" tenant set alice --quota-day 21G
+expect 0 "quotas lifted" "${pcctl[@]}" tenant set alice --quota none --quota-day none
 expect 0 "rates lifted" "${pcctl[@]}" tenant set alice --rate none --packets none --weight 1
 expect 0 "tenant list" "${pcctl[@]}" tenant list
 says alice "tenant list has the tenant"
@@ -260,7 +265,7 @@ tenant+=',"capacity":0,"quota":0}'
 tenant+=',"marks":0,"sessions":0,"plan":{"up_bps":0,"down_bps":0,"guarantee_bps":0'
 tenant+=',"packets_per_second":0,"weight":1,"quota_day":0,"quota_month":0},"rate":{'
 tenant+='"up":{"bps":0,"allowed_bps":0,"backlog_us":0}'
-tenant+=',"down":{"bps":0,"allowed_bps":0,"backlog_us":0}}}]}'
+tenant+=',"down":{"bps":0,"allowed_bps":0,"backlog_us":0}},"quota":{"state":"none"}}]}'
 # --- a sealed identity, and one that follows another ---
 kill -TERM "$pid"
 wait "$pid" 2>/dev/null

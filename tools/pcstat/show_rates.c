@@ -47,15 +47,13 @@ static void show_direction(FILE *f, const json_t *tenant, const char *key, const
 static void show_quota(FILE *f, const json_t *tenant, const char *key, const char *name)
 {
 	const json_t *o = json_object_get(json_object_get(tenant, "quota"), key);
-	const char *state = json_string_value(json_object_get(o, "state"));
 	char used[24], limit[24];
 
 	if (!o)
 		return;
-	fprintf(f, "%-12s %s of %s used%s%s\n", name, pc_cli_quantity(real(o, "used"), "B", used),
+	fprintf(f, "%-12s %s of %s used%s\n", name, pc_cli_quantity(real(o, "used"), "B", used),
 		pc_cli_quantity(real(o, "limit"), "B", limit),
-		state && strcmp(state, "ok") != 0 ? ": " : "",
-		state && strcmp(state, "ok") != 0 ? state : "");
+		real(o, "used") >= real(o, "limit") ? ": reached" : "");
 }
 
 void show_plan(FILE *f, const json_t *tenant)

@@ -100,6 +100,23 @@ static json_t *rate_object(const struct pc_rates_dir *d, uint64_t total_bps)
 	return o;
 }
 
+static int add_quota(json_t *tenant, const struct pc_store_plan *p, const struct pc_quota_report *q)
+{
+	json_t *o = json_pack("{s:s}", "state", pc_quota_state_name(q->state));
+
+	if (p->quota_day)
+		json_object_set_new(o, "day",
+				    json_pack("{s:I, s:I, s:I}", "used", (json_int_t)q->day_used,
+					      "limit", (json_int_t)p->quota_day, "ends",
+					      (json_int_t)q->day_end_s));
+	if (p->quota_month)
+		json_object_set_new(o, "month",
+				    json_pack("{s:I, s:I, s:I}", "used", (json_int_t)q->month_used,
+					      "limit", (json_int_t)p->quota_month, "ends",
+					      (json_int_t)q->month_end_s));
+	return json_object_set_new(tenant, "quota", o);
+}
+
 /* What the limiter knows of a tenant, beside its counters. */
 static int add_rates(const struct pc_daemon *d, const struct pc_store_tenant *t, json_t *tenant)
 {
@@ -124,6 +141,8 @@ static int add_rates(const struct pc_daemon *d, const struct pc_store_tenant *t,
 		rc = json_object_set_new(drops, "capacity", json_integer((json_int_t)v.drops_root));
 	if (rc == 0)
 		rc = json_object_set_new(drops, "quota", json_integer((json_int_t)v.drops_quota));
+	if (rc == 0)
+		rc = add_quota(tenant, p, &v.quota);
 	return rc < 0 ? -ENOMEM : 0;
 }
 

@@ -20,6 +20,7 @@
 #define HEARTBEAT_S 0.5
 #define FOLD_S	    1.0
 #define RATES_S	    1.0
+#define SHARES_S    0.01 /* at first; then as pc_rates_loop says */
 #define MINUTE_S    60.0
 /* Beside the relay ports: service sockets, store, maps, netlink, control connections. */
 #define DESCRIPTORS 512
@@ -49,6 +50,15 @@ static void on_rates(struct ev_loop *loop, struct ev_timer *w, int events)
 	(void)loop;
 	(void)events;
 	pc_rates_tick(d->rates, pc_clock_monotonic());
+}
+
+static void on_shares(struct ev_loop *loop, struct ev_timer *w, int events)
+{
+	struct pc_daemon *d = w->data;
+
+	(void)events;
+	ev_timer_set(w, (double)pc_rates_loop(d->rates, pc_clock_monotonic()) / PC_NS_PER_S, 0.);
+	ev_timer_start(loop, w);
 }
 
 static void on_turn(struct ev_loop *loop, struct ev_timer *w, int events)
@@ -271,6 +281,10 @@ static void start_watchers(struct pc_daemon *d)
 	start_timer(d, &d->heartbeat_timer, on_heartbeat, HEARTBEAT_S);
 	start_timer(d, &d->fold_timer, on_fold, FOLD_S);
 	start_timer(d, &d->rates_timer, on_rates, RATES_S);
+	/* Each time it says itself when it is to run again. */
+	ev_timer_init(&d->shares_timer, on_shares, SHARES_S, 0.);
+	d->shares_timer.data = d;
+	ev_timer_start(d->loop, &d->shares_timer);
 	start_timer(d, &d->minute_timer, on_minute, MINUTE_S);
 	ev_timer_init(&d->turn_timer, on_turn, 0., 0.);
 	d->turn_timer.data = d;
@@ -329,8 +343,8 @@ static int start(struct pc_daemon *d)
 
 static void stop_watchers(struct pc_daemon *d)
 {
-	struct ev_timer *timers[] = { &d->heartbeat_timer, &d->fold_timer, &d->rates_timer,
-				      &d->minute_timer, &d->turn_timer };
+	struct ev_timer *timers[] = { &d->heartbeat_timer, &d->fold_timer,   &d->rates_timer,
+				      &d->shares_timer,	   &d->minute_timer, &d->turn_timer };
 	struct ev_signal *signals[] = { &d->on_term, &d->on_int, &d->on_hup };
 
 	for (size_t i = 0; i < PC_ARRAY_SIZE(timers); i++)

@@ -1,48 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/rates.h"
+#include "daemon/rates_int.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/cleanup.h"
 #include "base/err.h"
 #include "base/log.h"
-#include "daemon/daemon_int.h"
-#include "lib/rate.h"
-
-#define COUNT_CHUNK 256
-
-/* Bytes of each of the last seconds, both directions; only tenants that send have one. */
-struct history {
-	uint32_t bytes[2][PC_RATES_HISTORY]; /* in units of 1024, saturating; newest at `at` */
-	uint32_t at;
-	uint32_t n;
-};
-
-struct rated {
-	struct pc_plan plan;
-	uint32_t tier; /* index into tiers */
-	bool used;
-	uint64_t bps[2];
-	struct history *history;
-};
-
-struct pc_rates {
-	struct pc_daemon *d;
-	const struct pc_dp_rates *dp;
-	struct rated *tenant;		/* by index of their limits */
-	struct pc_dp_rate_count *count; /* as of the last tick, by pc_rate_index() */
-	uint32_t n;			/* numbers in use are below */
-	uint64_t counted_ns;
-	uint64_t guaranteed_bps; /* both ways together */
-	uint32_t version;
-	const struct pc_tier *tiers;
-	size_t n_tiers;
-};
 
 /* --- plans --- */
 
@@ -81,7 +47,7 @@ int pc_rates_check(const struct pc_rates *r, const struct pc_store_tenant *t, ch
 	uint32_t tier;
 
 	/* One that changes does not compete with itself. */
-	if (t->limits && r->tenant[t->limits].used)
+	if (t->limits && r->tenant[t->limits].id)
 		node.guaranteed_bps -= 2 * r->tenant[t->limits].plan.guarantee_bps;
 	if (find_tier(r, t->tier, &tier) == 0)
 		return pc_plan_check(&plan, &node, ret_why, size);
@@ -93,26 +59,34 @@ int pc_rates_check(const struct pc_rates *r, const struct pc_store_tenant *t, ch
 	return PC_ERR_UNKNOWN;
 }
 
-/* What the limiter is to do in both directions. */
-static void write_rates(struct pc_rates *r, uint32_t limits)
+/* Both directions. A ceiling of 0 is none: there is no capacity, or the loop has not run yet. */
+void pc_rates_write(struct pc_rates *r, uint32_t limits, uint64_t now)
 {
-	const struct rated *t = &r->tenant[limits];
+	const struct pc_rated *t = &r->tenant[limits];
 
 	for (unsigned int d = 0; d < 2; d++) {
+		uint32_t index = pc_rate_index(limits, d);
+		const struct pc_plan_share share = {
+			.allowed_bps = t->ceiling_bps[d],
+			.entitled_bps = r->share[index].entitled_bps,
+			.fallback_bps = r->share[index].fallback_bps,
+			.epoch_end_ns = now + PC_RATES_EPOCH_NS,
+		};
 		struct pc_rate rate;
 
-		pc_plan_rate(&t->plan, &r->tiers[t->tier], d, NULL, &rate);
-		rate.version = ++r->version;
-		pc_rate_store(&r->dp->rate[pc_rate_index(limits, d)], &rate);
+		pc_plan_rate(&t->plan, &r->tiers[t->tier], d, t->ceiling_bps[d] ? &share : NULL,
+			     &rate);
+		pc_plan_apply(&r->dp->rate[index], &r->dp->clock[index], &rate, now);
 	}
 }
 
 void pc_rates_set(struct pc_rates *r, const struct pc_store_tenant *t)
 {
-	struct rated *to = &r->tenant[t->limits];
+	struct pc_rated *to = &r->tenant[t->limits];
 
-	if (to->used)
+	if (to->id)
 		r->guaranteed_bps -= 2 * to->plan.guarantee_bps;
+	to->id = t->id;
 	to->plan = plan_of(t);
 	r->guaranteed_bps += 2 * to->plan.guarantee_bps;
 	/* A tier that the configuration no longer has: the lowest class, rather than none. */
@@ -120,24 +94,33 @@ void pc_rates_set(struct pc_rates *r, const struct pc_store_tenant *t)
 		pc_warning("tenant %s: unknown tier \"%s\", treated as free", t->name, t->tier);
 		find_tier(r, "free", &to->tier);
 	}
-	to->used = true;
 	if (r->n <= t->limits)
 		r->n = t->limits + 1;
-	write_rates(r, t->limits);
+	if (!r->d->config.capacity)
+		memset(to->ceiling_bps, 0, sizeof(to->ceiling_bps));
+	r->plans_changed = true;
+	/* The credit first: the limiter asks it as soon as the plan says so. */
+	pc_rates_quota_set(r, t->limits, t);
+	pc_rates_write(r, t->limits, pc_clock_monotonic());
 }
 
 void pc_rates_unset(struct pc_rates *r, uint32_t limits)
 {
-	struct rated *t = &r->tenant[limits];
+	struct pc_rated *t = &r->tenant[limits];
 
-	if (!t->used)
+	if (!t->id)
 		return;
 	r->guaranteed_bps -= 2 * t->plan.guarantee_bps;
-	free(t->history);
-	*t = (struct rated){ 0 };
-	for (unsigned int d = 0; d < 2; d++)
-		memset(&r->dp->clock[pc_rate_index(limits, d)], 0, sizeof(*r->dp->clock));
-	while (r->n && !r->tenant[r->n - 1].used)
+	free(t->past);
+	*t = (struct pc_rated){ 0 };
+	for (unsigned int d = 0; d < 2; d++) {
+		uint32_t index = pc_rate_index(limits, d);
+
+		memset(&r->dp->clock[index], 0, sizeof(*r->dp->clock));
+		memset(&r->share[index], 0, sizeof(*r->share));
+	}
+	r->plans_changed = true;
+	while (r->n && !r->tenant[r->n - 1].id)
 		r->n--;
 }
 
@@ -166,15 +149,20 @@ int pc_rates_new(struct pc_daemon *d, struct pc_rates **ret_rates)
 	r->dp = pc_dp_rates(d->dp);
 	r->tenant = calloc(max, sizeof(*r->tenant));
 	r->count = calloc(2 * max, sizeof(*r->count));
-	if (!r->tenant || !r->count) {
+	r->before = calloc(2 * max, sizeof(*r->before));
+	r->share = calloc(2 * max, sizeof(*r->share));
+	r->scratch = calloc(2 * max, sizeof(*r->scratch));
+	if (!r->dp || !r->tenant || !r->count || !r->before || !r->share || !r->scratch) {
 		pc_rates_free(r);
 		return -ENOMEM;
 	}
 	pc_rates_reconfigure(r);
-	/* What was counted by an earlier daemon is no rate of now. */
-	if (r->n)
-		pc_dp_rate_counts(d->dp, 0, 2 * r->n, r->count);
-	r->counted_ns = pc_clock_monotonic();
+	/* What an earlier daemon saw is no rate of now. */
+	pc_rates_count(r);
+	for (uint32_t i = 0; i < r->n; i++)
+		for (unsigned int dir = 0; dir < 2; dir++)
+			r->tenant[i].second_bytes[dir] = r->count[pc_rate_index(i, dir)].bytes;
+	r->second_ns = pc_clock_monotonic();
 	*ret_rates = r;
 	return 0;
 }
@@ -184,13 +172,21 @@ void pc_rates_free(struct pc_rates *r)
 	if (!r)
 		return;
 	for (uint32_t i = 0; r->tenant && i <= r->d->config.max_tenants; i++)
-		free(r->tenant[i].history);
+		free(r->tenant[i].past);
 	free(r->tenant);
 	free(r->count);
+	free(r->before);
+	free(r->share);
+	free(r->scratch);
 	free(r);
 }
 
 /* --- what is used --- */
+
+int pc_rates_count(struct pc_rates *r)
+{
+	return r->n ? pc_dp_rate_counts(r->d->dp, 0, 2 * r->n, r->count) : 0;
+}
 
 static uint32_t saturate(uint64_t value)
 {
@@ -198,73 +194,64 @@ static uint32_t saturate(uint64_t value)
 }
 
 /* A tenant that sends for the first time gets its memory then; without any, it has no history. */
-static void remember(struct rated *t, const uint64_t bytes[static 2])
+static void remember(struct pc_rated *t, const uint64_t bytes[static 2])
 {
-	struct history *h = t->history;
+	struct pc_rates_past *past = t->past;
 
-	if (!h && !bytes[0] && !bytes[1])
+	if (!past && !bytes[0] && !bytes[1])
 		return;
-	if (!h)
-		h = t->history = calloc(1, sizeof(*h));
-	if (!h)
+	if (!past)
+		past = t->past = calloc(1, sizeof(*past));
+	if (!past)
 		return;
-	h->at = (h->at + 1) % PC_RATES_HISTORY;
-	h->n += h->n < PC_RATES_HISTORY;
+	past->at = (past->at + 1) % PC_RATES_HISTORY;
+	past->n += past->n < PC_RATES_HISTORY;
 	for (unsigned int d = 0; d < 2; d++)
-		h->bytes[d][h->at] = saturate((bytes[d] + 512) / 1024);
-}
-
-/* Tenants [first, first + n), @fresh by pc_rate_index() from the first on. */
-static void take_counts(struct pc_rates *r, uint32_t first, uint32_t n,
-			const struct pc_dp_rate_count *fresh, uint64_t ns)
-{
-	for (uint32_t i = 0; i < n; i++) {
-		struct rated *t = &r->tenant[first + i];
-		uint64_t bytes[2];
-
-		for (unsigned int d = 0; d < 2; d++) {
-			struct pc_dp_rate_count *old = &r->count[pc_rate_index(first + i, d)];
-
-			bytes[d] = fresh[2 * i + d].bytes - old->bytes;
-			*old = fresh[2 * i + d];
-		}
-		if (!t->used)
-			continue;
-		for (unsigned int d = 0; d < 2; d++)
-			t->bps[d] = bytes[d] * 8 * PC_NS_PER_S / ns;
-		remember(t, bytes);
-	}
+		past->bytes[d][past->at] = saturate((bytes[d] + 512) / 1024);
 }
 
 void pc_rates_tick(struct pc_rates *r, uint64_t now)
 {
-	struct pc_dp_rate_count fresh[2 * COUNT_CHUNK];
-	uint64_t ns = now - r->counted_ns;
+	uint64_t ns = now - r->second_ns;
 
 	if (ns < PC_NS_PER_S / 2)
 		return;
-	for (uint32_t first = 0; first < r->n; first += COUNT_CHUNK) {
-		uint32_t n = r->n - first < COUNT_CHUNK ? r->n - first : COUNT_CHUNK;
+	/* The slow loop, where it runs, has read them a moment ago. */
+	if (!r->d->config.capacity && pc_rates_count(r) < 0)
+		return;
+	for (uint32_t i = 1; i < r->n; i++) {
+		struct pc_rated *t = &r->tenant[i];
+		uint64_t bytes[2];
 
-		if (pc_dp_rate_counts(r->d->dp, 2 * first, 2 * n, fresh) < 0)
-			return;
-		take_counts(r, first, n, fresh, ns);
+		for (unsigned int d = 0; d < 2; d++) {
+			uint64_t fresh = r->count[pc_rate_index(i, d)].bytes;
+
+			bytes[d] = fresh - t->second_bytes[d];
+			t->second_bytes[d] = fresh;
+			t->bps[d] = bytes[d] * 8 * PC_NS_PER_S / ns;
+		}
+		if (t->id)
+			remember(t, bytes);
 	}
-	r->counted_ns = now;
+	r->second_ns = now;
+	pc_rates_quota_tick(r, now);
 }
 
 /* --- views --- */
 
-static uint64_t allowed(const struct rated *t, unsigned int d)
+/* The lower of plan and share; 0 is none. */
+static uint64_t allowed(const struct pc_rated *t, unsigned int d)
 {
-	return t->plan.bps[d];
+	uint64_t plan = t->plan.bps[d], ceiling = t->ceiling_bps[d];
+
+	return !plan || (ceiling && ceiling < plan) ? ceiling : plan;
 }
 
 void pc_rates_get(const struct pc_rates *r, uint32_t limits, uint64_t now,
 		  struct pc_rates_view *ret_view)
 {
-	const struct rated *t = &r->tenant[limits];
-	struct pc_rates_view v = { 0 };
+	const struct pc_rated *t = &r->tenant[limits];
+	struct pc_rates_view v = { .quota = t->report };
 
 	for (unsigned int d = 0; d < 2; d++) {
 		uint32_t index = pc_rate_index(limits, d);
@@ -288,14 +275,14 @@ void pc_rates_get(const struct pc_rates *r, uint32_t limits, uint64_t now,
 size_t pc_rates_history(const struct pc_rates *r, uint32_t limits, unsigned int direction,
 			uint64_t ret_bps[static PC_RATES_HISTORY])
 {
-	const struct history *h = r->tenant[limits].history;
+	const struct pc_rates_past *past = r->tenant[limits].past;
 
-	for (uint32_t i = 0; h && i < h->n; i++) {
-		uint32_t at = (h->at + PC_RATES_HISTORY - (h->n - 1 - i)) % PC_RATES_HISTORY;
+	for (uint32_t i = 0; past && i < past->n; i++) {
+		uint32_t at = (past->at + PC_RATES_HISTORY - (past->n - 1 - i)) % PC_RATES_HISTORY;
 
-		ret_bps[i] = (uint64_t)h->bytes[direction][at] * 1024 * 8;
+		ret_bps[i] = (uint64_t)past->bytes[direction][at] * 1024 * 8;
 	}
-	return h ? h->n : 0;
+	return past ? past->n : 0;
 }
 
 size_t pc_rates_tiers(const struct pc_rates *r, const struct pc_tier **ret_tiers)

@@ -12,6 +12,7 @@
 
 #include "abi/relay.h"
 #include "qos/plan.h"
+#include "qos/quota.h"
 #include "store/store.h"
 
 struct pc_daemon;
@@ -36,8 +37,11 @@ void pc_rates_unset(struct pc_rates *r, uint32_t limits);
 /* After capacity or tiers changed. */
 void pc_rates_reconfigure(struct pc_rates *r);
 
-/* Once a second. */
+/* Once a second: what is used, and quotas. */
 void pc_rates_tick(struct pc_rates *r, uint64_t now);
+/* The slow loop: shares of the uplink. Returns after how many nanoseconds it is to be called again.
+ */
+uint64_t pc_rates_loop(struct pc_rates *r, uint64_t now);
 
 struct pc_rates_dir {
 	uint64_t bps;	      /* in the last second */
@@ -47,6 +51,7 @@ struct pc_rates_dir {
 struct pc_rates_view {
 	struct pc_rates_dir dir[2];
 	uint64_t drops_rate, drops_root, drops_quota, marks; /* since the data plane was made */
+	struct pc_quota_report quota;
 };
 void pc_rates_get(const struct pc_rates *r, uint32_t limits, uint64_t now,
 		  struct pc_rates_view *ret_view);

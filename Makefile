@@ -39,7 +39,7 @@ LIBS_relay := -lsodium -lcrypto
 LIBS_store := -lsqlite3
 LIBS_account := -lsodium
 LIBS_ctl := -ljansson -lm
-LIBS_dp := -lbpf -lelf -lz
+LIBS_dp := -lxdp -lbpf -lelf -lz
 LIBS_daemon := -lev -linih -lnl-route-3 -lnl-3 -lcap-ng -ljansson -lsodium -lcrypto
 ALL_LIBS := $(LIBS_daemon) $(LIBS_dp) $(LIBS_store) $(LIBS_relay) -lpthread -lm
 

@@ -26,6 +26,8 @@
  * unreachable. On an allocated relayed port, what nothing covers is dropped too, while the daemon
  * is there to hold the port.
  */
+#include <xdp/xdp_helpers.h>
+
 #include "lib/binding.h"
 #include "lib/job.h"
 #include "lib/lean.h"
@@ -352,6 +354,13 @@ static __always_inline int pc_drop_all(const struct xdp_md *ctx)
 {
 	return pc_guard_tripped(ctx) ? XDP_PASS : XDP_DROP;
 }
+
+/* Behind libxdp's dispatcher: after filters, which have 10 to 50, and before what we pass goes on.
+ */
+struct {
+	__uint(priority, 60);
+	__uint(XDP_PASS, 1);
+} XDP_RUN_CONFIG(pc3_relay);
 
 SEC("xdp")
 int pc3_relay(struct xdp_md *ctx)

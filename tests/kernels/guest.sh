@@ -10,6 +10,7 @@ tests=(
 	bpf/
 	unit/test_csum unit/test_dp_user unit/test_rtnl
 	netns/test_nexthop netns/test_guard netns/test_exact netns/test_kill9
+	netns/test_dispatcher
 	kernels/
 )
 [ -z "${PC_GUEST_FILTERS:-}" ] || IFS=, read -ra tests <<<"$PC_GUEST_FILTERS"

@@ -7,7 +7,7 @@
 # booted in QEMU, emulated, with this machine's /usr and the repository shared read-only over 9p;
 # guest.sh runs there, and what it prints appears here behind the kernel's version.
 #   PC_KERNELS           meta packages of the kernels, by default linux-image-amd64
-#   PC_KERNELS_SECONDS   how long one guest may take, by default 660
+#   PC_KERNELS_SECONDS   how long one guest may take, by default 1200
 # What cannot be had here is a skip, counted like the skips in the guest.
 set -u
 export LC_ALL=C
@@ -15,7 +15,7 @@ cd "$(dirname "$0")/../.." || exit 1
 
 build=build${SAN:+/san}${COV:+/cov}
 store=$PWD/build/kernels
-limit=${PC_KERNELS_SECONDS:-660}
+limit=${PC_KERNELS_SECONDS:-1200}
 passed=0 failed=0 skipped=0
 failures=()
 vm=

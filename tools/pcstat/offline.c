@@ -228,9 +228,11 @@ static json_t *links_array(const struct offline *o)
 
 		if (!if_indextoname(links[i].ifindex, name))
 			snprintf(name, sizeof(name), "#%u", links[i].ifindex);
-		json_array_append_new(array, json_pack("{s:s, s:s, s:b, s:b, s:s}", "interface",
-						       name, "mode", pc_dp_mode_name(links[i].mode),
-						       "adopted", 1, "verified", 0, "reason", ""));
+		json_array_append_new(array,
+				      json_pack("{s:s, s:s, s:s, s:b, s:b, s:s}", "interface", name,
+						"mode", pc_dp_mode_name(links[i].mode), "place",
+						links[i].shared ? "dispatcher" : "alone", "adopted",
+						1, "verified", 0, "reason", ""));
 	}
 	return array;
 }

@@ -296,11 +296,12 @@ static void show_interfaces(FILE *f, const json_t *health)
 	size_t i;
 
 	json_array_foreach (json_object_get(health, "xdp"), i, x) {
-		const char *mode = text(x, "mode");
+		const char *mode = text(x, "mode"), *place = text(x, "place");
 		char buf[512];
 
-		snprintf(buf, sizeof(buf), "%s: XDP %s%s%s", text(x, "interface"),
-			 mode ? mode : "?", flag(x, "adopted") ? ", adopted" : "",
+		snprintf(buf, sizeof(buf), "%s: XDP %s%s%s%s%s", text(x, "interface"),
+			 mode ? mode : "?", place && place[0] ? ", " : "", place ? place : "",
+			 flag(x, "adopted") ? ", adopted" : "",
 			 flag(x, "verified") ? ", verified" : "");
 		line(f, i ? "" : "interfaces", buf);
 	}

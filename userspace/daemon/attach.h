@@ -20,6 +20,7 @@ struct pc_attach_result {
 	uint32_t ifindex;
 	enum pc_dp_mode mode; /* what was got: NATIVE, GENERIC or OFF */
 	bool adopted;
+	bool shared;	  /* behind libxdp's dispatcher, else alone */
 	bool verified;	  /* false: nothing on the interface answered before, so nothing to check */
 	char reason[200]; /* one line for people: why not native, which check failed; "" if none */
 };

@@ -182,6 +182,7 @@ void pc_config_defaults(struct pc_config *c)
 		.port_high = 65535,
 		.realm = "pc",
 		.xdp = PC_DP_AUTO,
+		.xdp_dispatcher = PC_DP_SHARE_AUTO,
 		.max_sessions = 65536,
 		.max_tenants = 16384,
 		.stranger_replies = 20,

@@ -51,6 +51,7 @@ struct pc_config {
 	size_t n_interface;
 	char realm[128]; /* "pc" */
 	enum pc_dp_mode xdp;
+	enum pc_dp_share xdp_dispatcher;
 	uint32_t max_sessions; /* 65536 */
 	uint32_t max_tenants;  /* 16384 */
 	struct pc_config_secret secret[PC_TURN_MAX_SECRETS];

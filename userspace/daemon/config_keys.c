@@ -194,6 +194,14 @@ static int set_xdp(struct pc_config_parser *p, const char *value)
 	return 0;
 }
 
+static int set_xdp_dispatcher(struct pc_config_parser *p, const char *value)
+{
+	if (pc_dp_share_parse(value, &p->c->xdp_dispatcher))
+		return pc_config_fail(p, "xdp-dispatcher \"%s\": not one of auto, always, off",
+				      value);
+	return 0;
+}
+
 static int set_number(struct pc_config_parser *p, const char *value, uint64_t min, uint64_t max,
 		      uint32_t *dst)
 {
@@ -326,6 +334,7 @@ const struct pc_config_key pc_config_keys[] = {
 	{ "relay", "interface", true, set_interface },
 	{ "relay", "realm", false, set_realm },
 	{ "relay", "xdp", false, set_xdp },
+	{ "relay", "xdp-dispatcher", false, set_xdp_dispatcher },
 	{ "relay", "max-sessions", false, set_max_sessions },
 	{ "relay", "max-tenants", false, set_max_tenants },
 	{ "relay", "secret", true, set_secret },

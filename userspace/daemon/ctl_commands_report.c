@@ -318,10 +318,14 @@ static json_t *interfaces_array(const struct pc_daemon *d, json_t *warnings)
 	for (size_t i = 0; i < d->n_attach; i++) {
 		const struct pc_attach_result *a = &d->attach[i];
 
-		json_array_append_new(
-			array, json_pack("{s:s, s:s, s:b, s:b, s:s}", "interface", a->interface,
-					 "mode", pc_dp_mode_name(a->mode), "adopted", a->adopted,
-					 "verified", a->verified, "reason", a->reason));
+		json_array_append_new(array, json_pack("{s:s, s:s, s:s, s:b, s:b, s:s}",
+						       "interface", a->interface, "mode",
+						       pc_dp_mode_name(a->mode), "place",
+						       a->mode == PC_DP_OFF ? ""
+						       : a->shared	    ? "dispatcher"
+									    : "alone",
+						       "adopted", a->adopted, "verified",
+						       a->verified, "reason", a->reason));
 		if (a->reason[0])
 			json_array_append_new(warnings,
 					      json_sprintf("%s: XDP %s: %s", a->interface,

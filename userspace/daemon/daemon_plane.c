@@ -211,6 +211,7 @@ int pc_plane_open(struct pc_daemon *d)
 		.relay_low = c->port_low,
 		.relay_high = c->port_high,
 		.kernel = c->xdp != PC_DP_OFF,
+		.share = c->xdp_dispatcher,
 		/* Tests of the guarded attach bring a program that breaks the interface. */
 		.object = secure_getenv("PCD_TEST_OBJECT"),
 	};
@@ -265,7 +266,8 @@ static void log_attach(const struct pc_attach_result *a)
 	if (a->mode == PC_DP_OFF)
 		pc_warning("%s: no XDP, relaying in user space%s%s", a->interface, sep, a->reason);
 	else
-		pc_info("%s: XDP %s%s%s%s", a->interface, pc_dp_mode_name(a->mode), state, sep,
+		pc_info("%s: XDP %s%s%s%s%s", a->interface, pc_dp_mode_name(a->mode),
+			a->shared ? " behind libxdp's dispatcher" : ", alone", state, sep,
 			a->reason);
 }
 
@@ -281,6 +283,13 @@ void pc_plane_attach(struct pc_daemon *d)
 
 		if (status.kernel) {
 			pc_attach_guarded(d->dp, c->interface[i], c->xdp, a);
+			if (c->xdp_dispatcher == PC_DP_SHARE_ALWAYS && a->mode != PC_DP_OFF &&
+			    !a->shared && !a->reason[0])
+				snprintf(a->reason, sizeof(a->reason), "%s",
+					 a->adopted
+						 ? "alone as before: pcctl datapath off frees it "
+						   "for libxdp's dispatcher"
+						 : "alone: libxdp's dispatcher cannot be loaded");
 			log_attach(a);
 			continue;
 		}

@@ -56,6 +56,7 @@ static const char *restart_key(const struct pc_config *a, const struct pc_config
 		{ "ports", a->port_low == b->port_low && a->port_high == b->port_high },
 		{ "interface", same_interfaces(a, b) },
 		{ "xdp", a->xdp == b->xdp },
+		{ "xdp-dispatcher", a->xdp_dispatcher == b->xdp_dispatcher },
 		{ "max-sessions", a->max_sessions == b->max_sessions },
 		{ "max-tenants", a->max_tenants == b->max_tenants },
 	};

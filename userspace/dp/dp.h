@@ -22,6 +22,14 @@ enum pc_dp_mode { PC_DP_AUTO, PC_DP_NATIVE, PC_DP_GENERIC, PC_DP_OFF };
 const char *pc_dp_mode_name(enum pc_dp_mode mode); /* "auto", "native", "generic", "off" */
 int pc_dp_mode_parse(const char *text, enum pc_dp_mode *ret_mode);
 
+/* Whether the program sits behind libxdp's dispatcher, which several programs can share. */
+enum pc_dp_share {
+	PC_DP_SHARE_AUTO,   /* where there is one already, else alone */
+	PC_DP_SHARE_ALWAYS, /* made where there is none and the kernel can, else alone */
+	PC_DP_SHARE_OFF,    /* alone, or not at all */
+};
+int pc_dp_share_parse(const char *text, enum pc_dp_share *ret_share); /* "auto"... */
+
 struct pc_dp_config {
 	const char *bpffs; /* directory for pins, e.g. /sys/fs/bpf/pcd; its bpffs is mounted when
 			    * missing */
@@ -32,7 +40,8 @@ struct pc_dp_config {
 	/* Where they are served, so that nobody is answered in another's name; none: everywhere. */
 	struct pc_ip service_addrs[PC_MAX_SERVICE_ADDRS];
 	uint16_t relay_low, relay_high;
-	bool kernel;	    /* false: never touch BPF (xdp = off) */
+	bool kernel; /* false: never touch BPF (xdp = off) */
+	enum pc_dp_share share;
 	const char *object; /* NULL: the built-in program; else a BPF object file (tests) */
 };
 
@@ -75,15 +84,19 @@ struct pc_dp_link {
 	uint32_t ifindex;
 	enum pc_dp_mode mode; /* NATIVE or GENERIC */
 	bool adopted;	      /* pinned by an earlier daemon */
+	bool shared;	      /* behind libxdp's dispatcher */
 };
 /*
  * Attaches on trial: from guard_deadline (monotonic ns) on the program passes everything on this
- * interface, and the link is not pinned, so it goes with the process. Returns 0, -EBUSY (another
+ * interface, and the link is not pinned, so it goes with the process; behind a dispatcher it stays,
+ * passing everything, until it is opened again. Returns 0, -EBUSY (another
  * program is there), -EOPNOTSUPP (mode not possible) or another negative code. An interface whose
  * link is pinned already is adopted, at once and without trial (link.adopted).
  */
 int pc_dp_attach(struct pc_dp *dp, uint32_t ifindex, enum pc_dp_mode mode, uint64_t guard_deadline,
 		 struct pc_dp_link *ret_link);
+/* Another deadline for the trial that is under way. */
+void pc_dp_guard(struct pc_dp *dp, uint64_t guard_deadline);
 /* Ends the trial: pins the link and lifts the guard. */
 int pc_dp_confirm(struct pc_dp *dp, uint32_t ifindex);
 /* Takes the program off the interface, on trial or pinned. 0 or -ENOENT. */

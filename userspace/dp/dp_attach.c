@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The program on interfaces: BPF links, on trial until they are pinned. */
+/*
+ * The program on interfaces: BPF links, on trial until they are pinned. Behind a dispatcher there
+ * is no link of ours: a pin of the program says that it was confirmed.
+ */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -34,11 +37,13 @@ static void forget_link(struct pc_dp *dp, struct pc_dp_attached *link)
 	*link = dp->links[--dp->n_links];
 }
 
-static void link_path(const struct pc_dp *dp, uint32_t ifindex, char path[static PC_DP_PATH_MAX])
+static void link_path(const struct pc_dp *dp, const struct pc_dp_link *link,
+		      char path[static PC_DP_PATH_MAX])
 {
 	char name[32];
 
-	snprintf(name, sizeof(name), PC_LINK_PREFIX "%u", ifindex);
+	snprintf(name, sizeof(name), "%s%u", link->shared ? PC_SHARE_PREFIX : PC_LINK_PREFIX,
+		 link->ifindex);
 	pc_dp_pin_path(dp->bpffs, name, path);
 }
 
@@ -78,6 +83,13 @@ static enum pc_dp_mode attached_mode(uint32_t ifindex, uint32_t id)
 	return query.drv_prog_id == id || query.hw_prog_id == id ? PC_DP_NATIVE : PC_DP_GENERIC;
 }
 
+static bool shared_there(const struct pc_dp_attached *link, uint32_t id)
+{
+	enum pc_dp_mode mode;
+
+	return pc_dp_share_present(link->link.ifindex, id, &mode);
+}
+
 /* A link whose interface went away holds nothing. */
 static void prune_links(struct pc_dp *dp)
 {
@@ -87,10 +99,12 @@ static void prune_links(struct pc_dp *dp)
 	for (size_t i = dp->n_links; i-- > 0;) {
 		struct pc_dp_attached *link = &dp->links[i];
 
-		if (link_info(link->fd, &ifindex, &id) || ifindex == link->link.ifindex)
+		if (link->link.shared
+			    ? prog_id(link->fd, &id) || shared_there(link, id)
+			    : link_info(link->fd, &ifindex, &id) || ifindex == link->link.ifindex)
 			continue;
 		if (link->pinned && !dp->readonly) {
-			link_path(dp, link->link.ifindex, path);
+			link_path(dp, &link->link, path);
 			unlink(path);
 		}
 		forget_link(dp, link);
@@ -102,9 +116,15 @@ struct adoption {
 	uint32_t prog_id; /* what the links get; 0: leave them */
 	int old_prog_fd;
 	/* Pins of interfaces that are gone; removed after the walk through the directory. */
-	uint32_t gone[PC_MAX_TXPORTS];
+	struct pc_dp_link gone[PC_MAX_TXPORTS];
 	size_t n_gone;
 };
+
+static void adopt_gone(struct adoption *a, uint32_t ifindex, bool shared)
+{
+	if (a->n_gone < PC_ARRAY_SIZE(a->gone))
+		a->gone[a->n_gone++] = (struct pc_dp_link){ .ifindex = ifindex, .shared = shared };
+}
 
 static int adopt_link(void *arg, const char *path, uint32_t named)
 {
@@ -123,8 +143,7 @@ static int adopt_link(void *arg, const char *path, uint32_t named)
 	if (err)
 		return err;
 	if (ifindex != named) {
-		if (a->n_gone < PC_ARRAY_SIZE(a->gone))
-			a->gone[a->n_gone++] = named;
+		adopt_gone(a, named, false);
 		return 0;
 	}
 	if (a->prog_id && id != a->prog_id) {
@@ -135,11 +154,82 @@ static int adopt_link(void *arg, const char *path, uint32_t named)
 		id = a->prog_id;
 	}
 	dp->links[dp->n_links++] = (struct pc_dp_attached){
-		.link = { ifindex, attached_mode(ifindex, id), true },
+		.link = { ifindex, attached_mode(ifindex, id), true, false },
 		.fd = TAKE_FD(fd),
 		.pinned = true,
 	};
 	return 0;
+}
+
+/*
+ * A new program joins the old one before that leaves: for a moment what the first passes meets the
+ * second, which does the same. Every step can be repeated by the next daemon.
+ */
+static int renew_shared(struct pc_dp *dp, uint32_t ifindex, enum pc_dp_mode mode, int *fd)
+{
+	char name[32];
+	uint32_t id = 0;
+	int err, new_fd = -1;
+
+	if (dp->reloaded) {
+		err = pc_dp_share_attach(dp, ifindex, mode, &new_fd);
+		if (err)
+			return err;
+		close(*fd);
+		*fd = new_fd;
+		snprintf(name, sizeof(name), PC_SHARE_PREFIX "%u", ifindex);
+		err = pc_dp_pin_replace(dp->bpffs, name, *fd);
+		if (err)
+			return err;
+	}
+	err = prog_id(*fd, &id);
+	if (err)
+		return err;
+	err = pc_dp_share_detach(dp->map_fd[PC_DP_CTL], ifindex, id);
+	return err < 0 ? err : 0;
+}
+
+static int adopt_share(void *arg, const char *path, uint32_t ifindex)
+{
+	struct adoption *a = arg;
+	struct pc_dp *dp = a->dp;
+	_cleanup_close_ int fd = -1;
+	enum pc_dp_mode mode;
+	uint32_t id = 0;
+	int err;
+
+	if (dp->n_links == PC_ARRAY_SIZE(dp->links))
+		return 0;
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return -errno;
+	err = prog_id(fd, &id);
+	if (err)
+		return err;
+	if (!dp->readonly && dp->share == PC_DP_SHARE_OFF)
+		pc_dp_share_detach(dp->map_fd[PC_DP_CTL], ifindex, 0);
+	if (!pc_dp_share_present(ifindex, id, &mode)) {
+		adopt_gone(a, ifindex, true);
+		return 0;
+	}
+	if (!dp->readonly) {
+		err = renew_shared(dp, ifindex, mode, &fd);
+		if (err)
+			return err;
+	}
+	dp->links[dp->n_links++] = (struct pc_dp_attached){
+		.link = { ifindex, mode, true, true },
+		.fd = TAKE_FD(fd),
+		.pinned = true,
+	};
+	return 0;
+}
+
+static bool is_shared(void *arg, uint32_t ifindex)
+{
+	const struct pc_dp_attached *link = find_link(arg, ifindex);
+
+	return link && link->link.shared;
 }
 
 int pc_dp_links_adopt(struct pc_dp *dp)
@@ -154,18 +244,25 @@ int pc_dp_links_adopt(struct pc_dp *dp)
 	if (err)
 		return err;
 	err = pc_dp_pin_each_link(dp->bpffs, adopt_link, &a);
+	if (!err)
+		err = pc_dp_pin_each_share(dp->bpffs, adopt_share, &a);
 	old = a.old_prog_fd;
 	/* All or none: one program must not run here and another there. */
-	for (size_t i = 0; err && old >= 0 && i < dp->n_links; i++)
-		bpf_link_update(dp->links[i].fd, old, NULL);
+	for (size_t i = 0; err && old >= 0 && i < dp->n_links; i++) {
+		if (!dp->links[i].link.shared)
+			bpf_link_update(dp->links[i].fd, old, NULL);
+	}
 	if (err) {
 		pc_dp_links_close(dp);
 		return err;
 	}
 	for (size_t i = 0; !dp->readonly && i < a.n_gone; i++) {
-		link_path(dp, a.gone[i], path);
+		link_path(dp, &a.gone[i], path);
 		unlink(path);
 	}
+	/* Behind a dispatcher a trial outlives the daemon that was making it. */
+	if (!dp->readonly)
+		pc_dp_share_detach_all(dp->map_fd[PC_DP_CTL], is_shared, dp);
 	return 0;
 }
 
@@ -201,6 +298,26 @@ static int create_link(struct pc_dp *dp, uint32_t ifindex, enum pc_dp_mode mode,
 	}
 }
 
+/* Behind a dispatcher where that is wanted and possible, else alone. */
+static int put_program(struct pc_dp *dp, struct pc_dp_link *link, int *ret_fd)
+{
+	enum pc_dp_mode there;
+	int err;
+
+	if (!pc_dp_share_wanted(dp, link->ifindex, &there))
+		return create_link(dp, link->ifindex, link->mode, ret_fd);
+	if (there != PC_DP_OFF && there != link->mode)
+		return -EOPNOTSUPP;
+	/* What a trial left that was killed before it was over. */
+	pc_dp_share_detach(dp->map_fd[PC_DP_CTL], link->ifindex, 0);
+	err = pc_dp_share_attach(dp, link->ifindex, link->mode, ret_fd);
+	if (!err)
+		link->shared = true;
+	if (!err || there != PC_DP_OFF)
+		return err;
+	return create_link(dp, link->ifindex, link->mode, ret_fd);
+}
+
 static bool on_trial(const struct pc_dp *dp)
 {
 	for (size_t i = 0; i < dp->n_links; i++) {
@@ -213,6 +330,7 @@ static bool on_trial(const struct pc_dp *dp)
 int pc_dp_attach(struct pc_dp *dp, uint32_t ifindex, enum pc_dp_mode mode, uint64_t guard_deadline,
 		 struct pc_dp_link *ret_link)
 {
+	struct pc_dp_link put = { .ifindex = ifindex, .mode = mode };
 	struct pc_dp_attached *link;
 	int fd = -1, err;
 
@@ -235,16 +353,22 @@ int pc_dp_attach(struct pc_dp *dp, uint32_t ifindex, enum pc_dp_mode mode, uint6
 	__atomic_store_n(&dp->ctl->guard_deadline_ns, guard_deadline, __ATOMIC_RELEASE);
 	__atomic_store_n(&dp->ctl->guard_ifindex, ifindex, __ATOMIC_RELEASE);
 	pc_dp_heartbeat(dp, pc_clock_monotonic());
-	err = create_link(dp, ifindex, mode, &fd);
+	err = put_program(dp, &put, &fd);
 	if (err) {
 		__atomic_store_n(&dp->ctl->guard_ifindex, 0, __ATOMIC_RELEASE);
 		return err;
 	}
 	link = &dp->links[dp->n_links++];
-	*link = (struct pc_dp_attached){ .link = { ifindex, mode, false }, .fd = fd };
+	*link = (struct pc_dp_attached){ .link = put, .fd = fd };
 	pc_dp_nexthops_refresh(dp);
 	*ret_link = link->link;
 	return 0;
+}
+
+void pc_dp_guard(struct pc_dp *dp, uint64_t guard_deadline)
+{
+	if (dp->ctl)
+		__atomic_store_n(&dp->ctl->guard_deadline_ns, guard_deadline, __ATOMIC_RELEASE);
 }
 
 int pc_dp_confirm(struct pc_dp *dp, uint32_t ifindex)
@@ -256,7 +380,7 @@ int pc_dp_confirm(struct pc_dp *dp, uint32_t ifindex)
 		return -ENOENT;
 	if (link->pinned)
 		return 0;
-	link_path(dp, ifindex, path);
+	link_path(dp, &link->link, path);
 	/* A pin left by an interface that had this index before. */
 	unlink(path);
 	if (bpf_obj_pin(link->fd, path))
@@ -265,6 +389,18 @@ int pc_dp_confirm(struct pc_dp *dp, uint32_t ifindex)
 	__atomic_store_n(&dp->ctl->guard_ifindex, 0, __ATOMIC_RELEASE);
 	pc_dp_nexthops_refresh(dp);
 	return 0;
+}
+
+/* Where it is not allowed to take the program off (any more), it passes everything from now on. */
+static int detach_shared(struct pc_dp *dp, uint32_t ifindex)
+{
+	int r = pc_dp_share_detach(dp->map_fd[PC_DP_CTL], ifindex, 0);
+
+	if (r >= 0)
+		return 0;
+	__atomic_store_n(&dp->ctl->guard_deadline_ns, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&dp->ctl->guard_ifindex, ifindex, __ATOMIC_RELEASE);
+	return r;
 }
 
 int pc_dp_detach(struct pc_dp *dp, uint32_t ifindex)
@@ -276,10 +412,14 @@ int pc_dp_detach(struct pc_dp *dp, uint32_t ifindex)
 	if (!link)
 		return -ENOENT;
 	/* Another process may hold the link too: closing it is not enough. */
-	if (bpf_link_detach(link->fd) && errno != ENOLINK)
+	if (link->link.shared)
+		err = detach_shared(dp, ifindex);
+	else if (bpf_link_detach(link->fd) && errno != ENOLINK)
 		err = -errno;
+	if (err && link->link.shared)
+		return err;
 	if (link->pinned) {
-		link_path(dp, ifindex, path);
+		link_path(dp, &link->link, path);
 		if (unlink(path) && errno != ENOENT)
 			err = -errno;
 	} else {

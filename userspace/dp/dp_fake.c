@@ -207,6 +207,10 @@ int pc_dp_attach(struct pc_dp *dp, uint32_t ifindex, enum pc_dp_mode mode, uint6
 	return 0;
 }
 
+void pc_dp_guard(struct pc_dp *dp, uint64_t guard_deadline)
+{
+}
+
 int pc_dp_confirm(struct pc_dp *dp, uint32_t ifindex)
 {
 	struct pc_dp_link *link = find_link(ifindex);

@@ -72,6 +72,23 @@ const char *pc_dp_mode_name(enum pc_dp_mode mode)
 	return (size_t)mode < PC_ARRAY_SIZE(mode_names) ? mode_names[mode] : "?";
 }
 
+int pc_dp_share_parse(const char *text, enum pc_dp_share *ret_share)
+{
+	static const char *const names[] = {
+		[PC_DP_SHARE_AUTO] = "auto",
+		[PC_DP_SHARE_ALWAYS] = "always",
+		[PC_DP_SHARE_OFF] = "off",
+	};
+
+	for (size_t i = 0; i < PC_ARRAY_SIZE(names); i++) {
+		if (strcmp(text, names[i]))
+			continue;
+		*ret_share = (enum pc_dp_share)i;
+		return 0;
+	}
+	return PC_ERR_NOT_FOUND;
+}
+
 int pc_dp_mode_parse(const char *text, enum pc_dp_mode *ret_mode)
 {
 	for (size_t i = 0; i < PC_ARRAY_SIZE(mode_names); i++) {

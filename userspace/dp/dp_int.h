@@ -10,7 +10,8 @@
  *   dp_user.c     counters of user space, a file       dp_info.c     what needs no kernel
  *   dp_batch.c    many entries at once
  *   dp_maps.c     pinned maps                          dp_encode.c   map entries, no kernel either
- *   dp_rate.c     limits of tenants                    dp_hot.c      copies of flows, found faster
+ *   dp_share.c    behind libxdp's dispatcher           dp_hot.c      copies of flows, found faster
+ *   dp_rate.c     limits of tenants
  */
 #ifndef PC_DP_DP_INT_H
 #define PC_DP_DP_INT_H
@@ -62,7 +63,7 @@ extern const struct pc_dp_map_info pc_dp_maps[PC_DP_MAPS];
 
 struct pc_dp_attached {
 	struct pc_dp_link link;
-	int fd;
+	int fd;	     /* of a link; of the program behind a dispatcher */
 	bool pinned; /* false: on trial */
 };
 
@@ -100,6 +101,9 @@ struct pc_dp {
 	struct pc_hot4 *hot; /* pc_dp_map_entries(PC_DP_HOT4, table_sessions) sets */
 	size_t ctl_size, nexthops_size, hot_size;
 
+	enum pc_dp_share share;
+	char object[PC_DP_PATH_MAX]; /* "": the built-in one */
+	bool reloaded;		     /* the program differs from what an earlier daemon left */
 	struct pc_dp_attached links[PC_MAX_TXPORTS];
 	size_t n_links;
 	uint32_t txport[PC_MAX_TXPORTS]; /* ifindex of each entry of the device map; 0: free */
@@ -175,6 +179,9 @@ int pc_dp_pin_replace(const char *bpffs, const char *name, int fd);
 /* Calls @fn for each pinned link of this layout until it returns non-zero, and returns that. */
 int pc_dp_pin_each_link(const char *bpffs, int (*fn)(void *arg, const char *path, uint32_t ifindex),
 			void *arg);
+/* The same for programs behind dispatchers. */
+int pc_dp_pin_each_share(const char *bpffs,
+			 int (*fn)(void *arg, const char *path, uint32_t ifindex), void *arg);
 
 /* --- dp_hot.c --- */
 
@@ -208,6 +215,8 @@ int pc_dp_object_open(struct pc_dp *dp, const struct pc_dp_config *config,
 /* Text for pc_meta.build: the version, and a hash over object and constants. */
 int pc_dp_object_build(const struct pc_dp *dp, const struct pc_dp_config *config,
 		       char ret_build[static 40]);
+/* Its maps will be those of dp->map_fd. Before it is loaded. */
+int pc_dp_object_reuse(const struct pc_dp *dp, struct bpf_object *object);
 /*
  * Loads it; the program's descriptor is dp->prog_fd then, owned. With @reuse its maps are those of
  * dp->map_fd, else new ones take their place there.
@@ -219,6 +228,26 @@ int pc_dp_object_load(struct pc_dp *dp, struct bpf_object *object, bool reuse);
 /* Takes up the pinned links and gives each the program of dp->prog_fd. 0 or a negative code. */
 int pc_dp_links_adopt(struct pc_dp *dp);
 void pc_dp_links_close(struct pc_dp *dp);
+
+/* --- dp_share.c --- */
+
+/* Pinned program behind the dispatcher of one interface: it was confirmed. */
+#define PC_SHARE_PREFIX "pc3_share_"
+_Static_assert(PC_ABI_VERSION == 3, "names of pins carry the layout");
+
+/* Whether @ifindex is to be shared; its dispatcher's mode, PC_DP_OFF when there is none yet. */
+bool pc_dp_share_wanted(const struct pc_dp *dp, uint32_t ifindex, enum pc_dp_mode *ret_mode);
+/*
+ * Loads another copy of the program over the same maps, as what a dispatcher calls, and puts it
+ * there. 0, -ENOTSUP (no dispatcher here: attach alone) or another negative code.
+ */
+int pc_dp_share_attach(struct pc_dp *dp, uint32_t ifindex, enum pc_dp_mode mode, int *ret_prog_fd);
+/* Takes all programs over the map of @ctl_fd off, but @keep_id. How many, or a negative code. */
+int pc_dp_share_detach(int ctl_fd, uint32_t ifindex, uint32_t keep_id);
+/* The same on every interface that @skip says no to. */
+int pc_dp_share_detach_all(int ctl_fd, bool (*skip)(void *arg, uint32_t ifindex), void *arg);
+/* Whether the program @id is behind a dispatcher there, and in which mode. */
+bool pc_dp_share_present(uint32_t ifindex, uint32_t id, enum pc_dp_mode *ret_mode);
 
 /* --- dp_nexthop.c --- */
 

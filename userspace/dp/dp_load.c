@@ -207,7 +207,7 @@ int pc_dp_object_open(struct pc_dp *dp, const struct pc_dp_config *config,
 	return 0;
 }
 
-static int reuse_maps(const struct pc_dp *dp, struct bpf_object *object)
+int pc_dp_object_reuse(const struct pc_dp *dp, struct bpf_object *object)
 {
 	for (int i = 0; i < PC_DP_MAPS; i++) {
 		struct bpf_map *map = bpf_object__find_map_by_name(object, pc_dp_maps[i].name);
@@ -239,7 +239,7 @@ int pc_dp_object_load(struct pc_dp *dp, struct bpf_object *object, bool reuse)
 	if (!prog)
 		return PC_ERR_NOT_FOUND;
 	if (reuse)
-		err = reuse_maps(dp, object);
+		err = pc_dp_object_reuse(dp, object);
 	if (err)
 		return err;
 	/* Kernels before 5.11 charge maps to it; without the right to, the load says so. */

@@ -191,6 +191,7 @@ static int adopt(struct pc_dp *dp, const struct pc_dp_config *config, const char
 	if (!memcmp(meta.build, build, sizeof(meta.build)))
 		dp->prog_fd = bpf_obj_get(path);
 	if (dp->prog_fd < 0) {
+		dp->reloaded = true;
 		err = load(dp, config, true);
 		if (err)
 			return err;
@@ -296,6 +297,8 @@ int pc_dp_open(const struct pc_dp_config *config, struct pc_dp **ret_dp)
 	memcpy(dp->service_ports, config->service_ports, sizeof(dp->service_ports));
 	for (size_t i = 0; i < PC_MAX_SERVICE_ADDRS && config->service_addrs[i].family; i++)
 		pc_dp_encode_mapped(&config->service_addrs[i], dp->service_addrs[i]);
+	dp->share = config->share;
+	snprintf(dp->object, sizeof(dp->object), "%s", config->object ? config->object : "");
 	dp->relay_low = config->relay_low;
 	dp->relay_high = config->relay_high;
 	dp->max_sessions = config->max_sessions;

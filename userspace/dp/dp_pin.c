@@ -100,11 +100,13 @@ static const char *split_name(const char *name, unsigned int *ret_version)
 	return at + 1;
 }
 
-static bool is_link_name(const char *name, uint32_t *ret_ifindex)
+/* @kind: "link_", "share_". */
+static bool is_link_name(const char *name, const char *kind, uint32_t *ret_ifindex)
 {
+	size_t len = strlen(kind);
 	uint64_t value;
 
-	if (strncmp(name, "link_", 5) || pc_parse_u64(name + 5, 1, UINT32_MAX, &value))
+	if (strncmp(name, kind, len) || pc_parse_u64(name + len, 1, UINT32_MAX, &value))
 		return false;
 	*ret_ifindex = (uint32_t)value;
 	return true;
@@ -168,7 +170,7 @@ int pc_dp_pin_replace(const char *bpffs, const char *name, int fd)
 	return 0;
 }
 
-static int each_link(const char *bpffs, unsigned int version,
+static int each_link(const char *bpffs, unsigned int version, const char *kind,
 		     int (*fn)(void *arg, const char *path, uint32_t ifindex), void *arg)
 {
 	_cleanup_dir_ DIR *dir = opendir(bpffs);
@@ -183,7 +185,7 @@ static int each_link(const char *bpffs, unsigned int version,
 		return errno == ENOENT ? 0 : -errno;
 	while ((entry = readdir(dir))) {
 		rest = split_name(entry->d_name, &found);
-		if (!rest || (version && found != version) || !is_link_name(rest, &ifindex))
+		if (!rest || (version && found != version) || !is_link_name(rest, kind, &ifindex))
 			continue;
 		pc_dp_pin_path(bpffs, entry->d_name, path);
 		ret = fn(arg, path, ifindex);
@@ -196,7 +198,13 @@ static int each_link(const char *bpffs, unsigned int version,
 int pc_dp_pin_each_link(const char *bpffs, int (*fn)(void *arg, const char *path, uint32_t ifindex),
 			void *arg)
 {
-	return each_link(bpffs, PC_ABI_VERSION, fn, arg);
+	return each_link(bpffs, PC_ABI_VERSION, "link_", fn, arg);
+}
+
+int pc_dp_pin_each_share(const char *bpffs,
+			 int (*fn)(void *arg, const char *path, uint32_t ifindex), void *arg)
+{
+	return each_link(bpffs, PC_ABI_VERSION, "share_", fn, arg);
 }
 
 struct teardown {
@@ -220,6 +228,37 @@ static int teardown_link(void *arg, const char *path, uint32_t ifindex)
 	return 0;
 }
 
+/* Behind dispatchers, those of every layout are told by the map that all of them use. */
+static void teardown_shared(const char *bpffs, struct teardown *t)
+{
+	_cleanup_dir_ DIR *dir = opendir(bpffs);
+	char path[PC_DP_PATH_MAX];
+	const struct dirent *entry;
+	unsigned int version;
+	const char *rest;
+
+	while (dir && (entry = readdir(dir))) {
+		_cleanup_close_ int fd = -1;
+		int n;
+
+		rest = split_name(entry->d_name, &version);
+		if (!rest || strcmp(rest, "ctl"))
+			continue;
+		pc_dp_pin_path(bpffs, entry->d_name, path);
+		fd = bpf_obj_get(path);
+		n = fd < 0 ? -errno : pc_dp_share_detach_all(fd, NULL, NULL);
+		if (n < 0)
+			t->err = n;
+		else
+			t->n += n;
+	}
+}
+
+static int unpin_share(void *arg, const char *path, uint32_t ifindex)
+{
+	return unlink(path) && errno != ENOENT ? -errno : 0;
+}
+
 int pc_dp_teardown(const char *bpffs, bool keep_maps)
 {
 	struct teardown t = { 0 };
@@ -228,7 +267,11 @@ int pc_dp_teardown(const char *bpffs, bool keep_maps)
 	if (!is_bpffs(bpffs))
 		return 0;
 	/* Links of every layout: a newer build must be able to free the interfaces of an older. */
-	err = each_link(bpffs, 0, teardown_link, &t);
+	err = each_link(bpffs, 0, "link_", teardown_link, &t);
+	if (!err)
+		teardown_shared(bpffs, &t);
+	if (!err && !t.err)
+		err = each_link(bpffs, 0, "share_", unpin_share, NULL);
 	if (err || t.err)
 		return err ? err : t.err;
 	if (!keep_maps) {

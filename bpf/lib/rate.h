@@ -38,6 +38,7 @@
 #define PC_RATE_LEASE_NS    100000000ull
 #define PC_RATE_SIGNAL_NS   100000000ull
 #define PC_RATE_SIGNAL_ROWS 8u /* signals come at most sqrt(8) times closer */
+#define PC_RATE_STEP_SHIFT  6  /* a step of the early signal: depth / 64 */
 
 enum pc_rate_verdict {
 	PC_RATE_PASS,
@@ -243,38 +244,46 @@ PC_RATE_INLINE enum pc_rate_verdict pc_rate_ask(const struct pc_rate_ref *ref, _
 	return pc_rate_ask_root(ref, now, charge, ask) ? PC_RATE_PASS : PC_RATE_DROP_ROOT;
 }
 
-/* 100 ms over the square root of how many signals came in a row. */
-PC_RATE_INLINE __u64 pc_rate_signal_interval(__u32 count)
+/* 100 ms over the square root of how many signals came in a row; in ms. */
+PC_RATE_INLINE __u32 pc_rate_signal_ms(__u32 count)
 {
 	const __u64 ms = 0x2326292d323a4764ull; /* 100, 71, 58, 50, 45, 41, 38, 35 */
 
-	return (ms >> (count ? (count - 1) % PC_RATE_SIGNAL_ROWS * 8 : 0) & 0xff) *
-	       (PC_RATE_SIGNAL_NS / 100);
+	return ms >> (count ? (count - 1) % PC_RATE_SIGNAL_ROWS * 8 : 0) & 0xff;
 }
 
 /*
  * The early signal: one at a time, and time for the sender to answer before the next. Then another
- * only when the committed clock climbed in spite of the last one, and closer.
+ * only when the committed clock climbed by a step in spite of the last one, and closer. Without the
+ * step a sender is cut twice for one excess: his answer takes a round trip and more to show, and
+ * until then the clock climbs.
  */
-PC_RATE_INLINE bool pc_rate_signal(struct pc_rate_clock *clock, __u64 now, __u64 backlog)
+PC_RATE_INLINE bool pc_rate_signal(struct pc_rate_clock *clock, __u64 now, __u64 backlog,
+				   __u32 depth)
 {
 	__u64 next = PC_RATE_READ(clock->signal_next_ns);
 	__u32 before = PC_RATE_READ(clock->signal_level);
+	__u32 last = PC_RATE_READ(clock->signal_count);
 	__u32 level = (__u32)(backlog >> PC_RATE_DEPTH_SHIFT);
+	__u32 step = (__u32)((__u64)(depth >> PC_RATE_STEP_SHIFT) * pc_rate_signal_ms(last) / 100);
 	__u32 count = 0;
 
 	if (now < next)
 		return false;
 	if (now - next >= PC_RATE_SIGNAL_NS)
 		count = 1;
+	else if (level > before + step)
+		count = last + 1;
 	else if (level > before)
-		count = PC_RATE_READ(clock->signal_count) + 1;
+		level = before;
 	if (count > PC_RATE_SIGNAL_ROWS)
 		count = PC_RATE_SIGNAL_ROWS;
-	if (!pc_rate_swap(&clock->signal_next_ns, next, now + pc_rate_signal_interval(count)))
+	if (!pc_rate_swap(&clock->signal_next_ns, next,
+			  now + pc_rate_signal_ms(count) * (PC_RATE_SIGNAL_NS / 100)))
 		return false;
 	PC_RATE_WRITE(clock->signal_level, level);
-	PC_RATE_WRITE(clock->signal_count, count);
+	if (count)
+		PC_RATE_WRITE(clock->signal_count, count);
 	return count;
 }
 
@@ -393,7 +402,8 @@ PC_RATE_INLINE enum pc_rate_verdict pc_rate_fill(const struct pc_rate_ref *ref, 
 		pc_rate_refused(ref->clock, now);
 		return verdict;
 	}
-	if ((ask.near_own || ask.near_root) && pc_rate_signal(ref->clock, now, ask.backlog)) {
+	if ((ask.near_own || ask.near_root) &&
+	    pc_rate_signal(ref->clock, now, ask.backlog, PC_RATE_READ(ref->rate->depth))) {
 		if (!ecn)
 			return ask.near_own ? PC_RATE_DROP_RATE : PC_RATE_DROP_ROOT;
 		verdict = PC_RATE_MARK;

@@ -22,7 +22,7 @@
 #                                or with OVERHEAD more for each packet
 #   now_ms                       the clock of those logs
 #   possible MBIT                highest payload rate of TCP in a tunnel under a limit of that rate
-#   limited                      whether pcd limits tenants
+#   limited native|off           whether pcd limits tenants, in the kernel or in user space
 #   new_tenant NAME [OPTION...]  with password p; options of tenant set
 #   one_flow LIMIT MBIT CC STREAMS RTT_MS WARM SECONDS
 #                                in a new tunnel of a new tenant, in $FLOW as JSON; its log in
@@ -213,7 +213,8 @@ possible() {
 }
 
 limited() {
-	"$PC_BIN/pcctl" tenant set help 2>&1 | grep -q -e --rate
+	"$PC_BIN/pcctl" tenant set help 2>&1 | grep -q -e --rate &&
+		{ [ "$1" = off ] || grep -q PC_RATE_DROP_RATE "$PC_BUILD/bpf/relay.bpf.o"; }
 }
 
 new_tenant() {

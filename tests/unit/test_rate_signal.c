@@ -38,21 +38,36 @@ static void test_signal_apart(void **state)
 	assert_in_range(drops, 2, 100);
 }
 
-/* The clock keeps climbing: signals come closer, at most sqrt(8) times. */
+/* The clock keeps climbing, a bit more than a step in 100 ms: signals come closer. */
 static void test_signal_closer(void **state)
 {
-	static const unsigned int ms[] = { 100, 71, 58, 50, 45, 41, 38, 35, 35, 35 };
+	static const unsigned int ms[] = { 100, 71, 58, 50, 45, 41 };
 	uint64_t drops[64], from = T0 + SEC;
 	struct bed b;
 
 	bed_init(&b, 10000000);
-	/* At the beginning of the limit's last sixteenth, and rising by 10 % of the time. */
-	b.clock.committed_ns = from + SEC * 15 / 16 + 1;
-	assert_in_range(steady(&b, from, from + 520 * MS, 1200000 * 100 / 110, 1500, drops, 64), 10,
-			11);
-	for (unsigned int i = 1; i < 10; i++)
+	b.rate.peak = 0;
+	b.rate.depth *= 8;
+	/* At the beginning of the limit's last sixteenth, and rising by 130 % of the time. */
+	b.clock.committed_ns = from + 8 * SEC * 15 / 16 + 2 * MS;
+	assert_int_equal(steady(&b, from, from + 370 * MS, 1200000 * 100 / 230, 1500, drops, 64),
+			 7);
+	for (unsigned int i = 1; i < 7; i++)
 		assert_in_range(drops[i] - drops[i - 1], ms[i - 1] * MS, ms[i - 1] * MS + 2 * MS);
-	assert_int_equal(b.clock.signal_count, PC_RATE_SIGNAL_ROWS);
+	assert_int_equal(b.clock.signal_count, 7);
+}
+
+/* It climbs by less than a step: the sender's answer is awaited, then the next is due. */
+static void test_signal_waits(void **state)
+{
+	uint64_t drops[64], from = T0 + SEC;
+	struct bed b;
+
+	bed_init(&b, 10000000);
+	b.clock.committed_ns = from + SEC * 15 / 16 + 1;
+	assert_in_range(steady(&b, from, from + 350 * MS, 1200000 * 100 / 110, 1500, drops, 64), 2,
+			3);
+	assert_in_range(drops[1] - drops[0], 199 * MS, 210 * MS);
 }
 
 /* Near the limit, but sinking: one signal was enough. */
@@ -256,11 +271,12 @@ static void test_wrap(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_signal_apart),	   cmocka_unit_test(test_signal_closer),
-		cmocka_unit_test(test_signal_once),	   cmocka_unit_test(test_mark),
-		cmocka_unit_test(test_root_classes),	   cmocka_unit_test(test_entitlement),
-		cmocka_unit_test(test_root_real_bytes),	   cmocka_unit_test(test_quota),
-		cmocka_unit_test(test_quota_counts_bytes), cmocka_unit_test(test_wrap),
+		cmocka_unit_test(test_signal_apart), cmocka_unit_test(test_signal_closer),
+		cmocka_unit_test(test_signal_waits), cmocka_unit_test(test_signal_once),
+		cmocka_unit_test(test_mark),	     cmocka_unit_test(test_root_classes),
+		cmocka_unit_test(test_entitlement),  cmocka_unit_test(test_root_real_bytes),
+		cmocka_unit_test(test_quota),	     cmocka_unit_test(test_quota_counts_bytes),
+		cmocka_unit_test(test_wrap),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -99,7 +99,7 @@ need_root
 mount_bpffs
 relayed || die "no namespaces"
 pcd_limits=false
-"$PC_BIN/pcctl" tenant set help 2>&1 | grep -q -e --rate && pcd_limits=true
+limited native && pcd_limits=true
 for section in "${sections[@]}"; do
 	[ "$section" = flows ] || [ $pcd_limits = true ] || {
 		say "$section: pcd does not limit"

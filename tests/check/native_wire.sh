@@ -1,0 +1,18 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# The protocol of native peers as another implementation sees it: native_wire.py, written from
+# docs/protocol/native.md, against the machine in tests/helpers/native_machine.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+machine=${PC_BUILD:-build}/tests/helpers/native_machine
+
+[ -x "$machine" ] || {
+	echo "tests/helpers/native_machine is not built"
+	exit 77
+}
+python3 -c 'import cryptography' 2>/dev/null || {
+	echo "python3-cryptography is not installed"
+	exit 77
+}
+exec python3 -B tests/check/native_wire.py "$machine"

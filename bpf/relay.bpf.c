@@ -12,8 +12,9 @@
  *  4. Find the flow, else the permission. One that leads to another relayed address of this node
  *     (a hairpin) leads to a second one, the other session's.
  *  5. Admit: lengths, expiry, TTL, counters, next hop, MTU, checksum. All that can fail fails here.
- *  6. Rewrite: make room, trim, link header, IP, UDP, ChannelData header or Data indication. From
- *     the first write on the packet is sent or dropped, never passed.
+ *  6. Make room, trim; then ask the limits of the tenant and the credit of the session
+ * (lib/toll.h), which may refuse or mark. Rewrite: link header, IP, UDP, ChannelData header or Data
+ *     indication. From here on the packet is sent or dropped, never passed.
  *  7. Count it, and send it out of the same interface or redirect it.
  *
  * The plain case, ChannelData of one flow in one family, goes a short way of its own (pc_fast_*),
@@ -201,7 +202,6 @@ static __always_inline int pc_fast_channel(struct xdp_md *ctx, const struct pc_p
 	struct pc_plan plan = {};
 	struct pc_flow *flow;
 	enum pc_reason reason;
-	struct pc_count *count;
 	union pc_key key;
 
 	pc_key_packet(&key, pkt, *pc_u16_at(header, 0), six);
@@ -216,11 +216,7 @@ static __always_inline int pc_fast_channel(struct xdp_md *ctx, const struct pc_p
 	reason = pc_plan_up(&plan, flow, pkt, six, six);
 	if (pc_unlikely(reason != PC_REASON_TX))
 		return pc_leave_service(reason);
-	count = pc_count_slot(flow->slot);
-	if (pc_unlikely(!count))
-		return pc_leave_service(PC_REASON_PASS_UNUSUAL);
-	reason =
-		pc_send(ctx, pkt, &plan, (struct pc_way){ .to = flow, .up = &count->up }, six, six);
+	reason = pc_send_side(ctx, pkt, &plan, flow, PC_RATE_UP, six);
 	return pc_leave_fast(reason, true);
 }
 
@@ -233,7 +229,6 @@ static __always_inline int pc_fast_peer(struct xdp_md *ctx, const struct pc_pkt 
 	};
 	struct pc_flow *flow;
 	enum pc_reason reason;
-	struct pc_count *count;
 	union pc_key key;
 
 	pc_key_packet(&key, pkt, 0, six);
@@ -245,11 +240,7 @@ static __always_inline int pc_fast_peer(struct xdp_md *ctx, const struct pc_pkt 
 	reason = pc_plan_down(flow, pkt, six);
 	if (pc_unlikely(reason != PC_REASON_TX))
 		return pc_leave(reason);
-	count = pc_count_slot(flow->slot);
-	if (pc_unlikely(!count))
-		return pc_leave(PC_REASON_PASS_UNUSUAL);
-	reason = pc_send(ctx, pkt, &plan, (struct pc_way){ .to = flow, .down = &count->down }, six,
-			 six);
+	reason = pc_send_side(ctx, pkt, &plan, flow, PC_RATE_DOWN, six);
 	return pc_leave_fast(reason, false);
 }
 

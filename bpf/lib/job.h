@@ -11,8 +11,7 @@
 #include "lib/find.h"
 #include "lib/ports.h"
 #include "lib/send.h"
-
-#define PC_NO_SLOT 0xffffffffu
+#include "lib/toll.h"
 
 /*
  * A packet that is no plain case. The functions that are not inlined are verified each on its own,
@@ -23,6 +22,7 @@ struct pc_job {
 	union pc_key key;    /* of what arrives, without a channel */
 	struct pc_plan plan;
 	__u32 up_slot, down_slot;
+	__u32 up_tenant; /* that of the way down is in the flow */
 	__u32 l2_len;
 	__u32 udp_len;
 	__u32 six;
@@ -53,6 +53,7 @@ static __always_inline struct pc_job *pc_job_new(__u32 l2_len, __u32 udp_len,
 		return NULL;
 	job->plan = *plan;
 	job->up_slot = job->down_slot = PC_NO_SLOT;
+	job->up_tenant = 0;
 	job->l2_len = l2_len;
 	job->udp_len = udp_len;
 	job->six = six;
@@ -187,15 +188,58 @@ __noinline int pc_job_send(struct xdp_md *ctx)
 		    : pc_job_send_as(ctx, job, false, false);
 }
 
+static __always_inline enum pc_reason pc_job_charge(struct pc_job *job, bool up)
+{
+	struct pc_plan *plan = &job->plan;
+	__u32 wire = up ? plan->up_wire : pc_plan_ip_len(plan, job->flow.flags & PC_FLOW_OUT6);
+	__u32 tenant = up ? job->up_tenant : job->flow.tenant;
+	__u32 said =
+		pc_toll_side(pc_rate_index(tenant, up ? PC_RATE_UP : PC_RATE_DOWN),
+			     up ? job->up_slot : job->down_slot, plan->payload, wire, plan->tos);
+
+	plan->tos = said >> PC_TOLL_TOS_SHIFT & 0xff;
+	return pc_toll_said(said);
+}
+
+static __always_inline void pc_job_undo(const struct pc_job *job, bool up)
+{
+	const struct pc_plan *plan = &job->plan;
+	__u32 wire = up ? plan->up_wire : pc_plan_ip_len(plan, job->flow.flags & PC_FLOW_OUT6);
+	__u32 tenant = up ? job->up_tenant : job->flow.tenant;
+
+	pc_toll_undo(pc_rate_index(tenant, up ? PC_RATE_UP : PC_RATE_DOWN),
+		     up ? job->up_slot : job->down_slot, plan->payload, wire);
+}
+
+/* Charges both sides, those that are there, and sends; or leaves both as they were. */
+static __always_inline enum pc_reason pc_job_finish(struct xdp_md *ctx, struct pc_job *job)
+{
+	enum pc_reason reason = pc_job_charge(job, true);
+
+	if (reason != PC_REASON_TX)
+		return reason;
+	reason = pc_job_charge(job, false);
+	if (reason == PC_REASON_TX) {
+		reason = pc_job_send(ctx);
+		if (pc_reason_passes(reason))
+			pc_job_undo(job, false);
+		else
+			return reason;
+	}
+	pc_job_undo(job, true);
+	return reason;
+}
+
 /* From a tenant, with the first flow. */
 static __always_inline enum pc_reason pc_job_up(struct xdp_md *ctx, struct pc_job *job)
 {
 	enum pc_reason reason = PC_REASON_TX;
 
 	job->up_slot = job->flow.slot;
+	job->up_tenant = job->flow.tenant;
 	if (job->flow.flags & PC_FLOW_HAIRPIN)
 		reason = pc_job_hairpin();
-	return reason == PC_REASON_TX ? pc_job_send(ctx) : reason;
+	return reason == PC_REASON_TX ? pc_job_finish(ctx, job) : reason;
 }
 
 static __always_inline enum pc_reason pc_job_plan_up(struct pc_job *job, const struct pc_pkt *pkt,
@@ -203,6 +247,7 @@ static __always_inline enum pc_reason pc_job_plan_up(struct pc_job *job, const s
 {
 	if (!(job->flow.flags & PC_FLOW_UP))
 		return PC_REASON_PASS_UNUSUAL;
+	job->plan.tos = pc_pkt_tos(pkt, six);
 	return pc_plan_up(&job->plan, &job->flow, pkt, six, job->flow.flags & PC_FLOW_OUT6);
 }
 
@@ -298,6 +343,7 @@ static __always_inline enum pc_reason pc_job_find_data_as(struct xdp_md *ctx, st
 	if (pc_unlikely(!pc_job_packet(ctx, job, &pkt, six)))
 		return PC_REASON_PASS_UNUSUAL;
 	pc_key_packet(&job->key, &pkt, 0, six);
+	job->plan.tos = pc_pkt_tos(&pkt, six);
 	reason = pc_job_data(job, six);
 	/* From outside, addresses of this node's tenants are forged. */
 	if (reason != PC_REASON_PASS_NO_FLOW && (job->flow.flags & PC_FLOW_HAIRPIN))
@@ -333,19 +379,25 @@ __noinline int pc_relay_data(struct xdp_md *ctx, __u32 l2_len, __u32 udp_len, __
 	if (!job)
 		return PC_REASON_PASS_UNUSUAL;
 	reason = pc_job_find_data(ctx);
-	return reason == PC_REASON_TX ? pc_job_send(ctx) : reason;
+	return reason == PC_REASON_TX ? pc_job_finish(ctx, job) : reason;
+}
+
+static __always_inline enum pc_reason pc_job_plan_down_as(struct xdp_md *ctx, struct pc_job *job,
+							  bool six)
+{
+	struct pc_pkt pkt;
+
+	if (!pc_job_packet(ctx, job, &pkt, six))
+		return PC_REASON_PASS_UNUSUAL;
+	job->plan.tos = pc_pkt_tos(&pkt, six);
+	return pc_plan_down(&job->flow, &pkt, six);
 }
 
 static __always_inline enum pc_reason pc_job_plan_down(struct xdp_md *ctx, struct pc_job *job)
 {
-	struct pc_pkt pkt;
-
 	job->down_slot = job->flow.slot;
-	if (job->six)
-		return pc_job_packet(ctx, job, &pkt, true) ? pc_plan_down(&job->flow, &pkt, true)
-							   : PC_REASON_PASS_UNUSUAL;
-	return pc_job_packet(ctx, job, &pkt, false) ? pc_plan_down(&job->flow, &pkt, false)
-						    : PC_REASON_PASS_UNUSUAL;
+	return job->six ? pc_job_plan_down_as(ctx, job, true)
+			: pc_job_plan_down_as(ctx, job, false);
 }
 
 /* To a tenant by a channel, from a peer of another family. */
@@ -356,7 +408,7 @@ static __noinline int pc_relay_mixed(struct xdp_md *ctx, struct pc_job *job)
 	if (!job || (job->flow.flags & PC_FLOW_UP))
 		return PC_REASON_PASS_UNUSUAL;
 	reason = pc_job_plan_down(ctx, job);
-	return reason == PC_REASON_TX ? pc_job_send(ctx) : reason;
+	return reason == PC_REASON_TX ? pc_job_finish(ctx, job) : reason;
 }
 
 #endif

@@ -13,6 +13,7 @@
 #include "lib/admit.h"
 #include "lib/count.h"
 #include "lib/find.h"
+#include "lib/toll.h"
 
 /* Offsets in a frame of this kind. */
 #define PC_LEAN_TYPE	12 /* EtherType, version, IHL, TOS */
@@ -33,6 +34,7 @@ struct pc_lean {
 	__u32 type; /* from PC_LEAN_TYPE on, as they lie */
 	union pc_word len, frag, udp;
 	__be16 check;
+	__u32 l3_sum;  /* beyond what the flow and the direction make of the IPv4 checksum */
 	__u32 udp_len; /* host order */
 	__u32 payload;
 };
@@ -40,7 +42,8 @@ struct pc_lean {
 struct pc_lean_way {
 	const struct pc_flow *flow;
 	const struct pc_nexthop *nh;
-	struct pc_dir_count *count;
+	struct pc_count *count;
+	__u64 now;
 };
 
 /* Whether lengths agree with the frame, to the byte, and reads what is needed later. */
@@ -68,9 +71,9 @@ static __always_inline bool pc_lean_admit(const struct xdp_md *ctx, const struct
 	const struct pc_flow *flow = way->flow;
 	__u32 index = flow->nexthop;
 	struct pc_nexthop_slot *slot;
-	struct pc_count *count;
 
-	if (pc_unlikely(!pc_flow_plain(flow, up, false) || pc_clock_now() >= flow->expires_ns))
+	way->now = pc_clock_now();
+	if (pc_unlikely(!pc_flow_plain(flow, up, false) || way->now >= flow->expires_ns))
 		return false;
 	slot = bpf_map_lookup_elem(&pc3_nexthop, &index);
 	if (pc_unlikely(!slot))
@@ -82,11 +85,37 @@ static __always_inline bool pc_lean_admit(const struct xdp_md *ctx, const struct
 	if (pc_unlikely(lean->payload + PC_LEAN_HEADERS + (up ? 0 : PC_CHANNEL_HEADER) >
 			way->nh->mtu))
 		return false;
-	count = pc_count_slot(flow->slot);
-	if (pc_unlikely(!count))
-		return false;
-	way->count = up ? &count->up : &count->down;
-	return true;
+	way->count = pc_count_slot(flow->slot);
+	return way->count;
+}
+
+/* The limits of the tenant, and what they make of the TOS. */
+static __always_inline enum pc_reason pc_lean_charge(struct pc_lean *lean,
+						     const struct pc_lean_way *way, bool up)
+{
+	union pc_word type = { .word = lean->type };
+	struct pc_side side = {
+		.tenant = way->flow->tenant,
+		.slot = way->flow->slot,
+		.direction = up ? PC_RATE_UP : PC_RATE_DOWN,
+		.payload = lean->payload,
+		.wire = lean->payload + PC_LEAN_HEADERS + (up ? 0 : PC_CHANNEL_HEADER),
+	};
+	__u8 tos = bpf_ntohs(type.half[1]), old = tos;
+	enum pc_reason reason = pc_toll_take(&side, way->now, &tos);
+
+	if (pc_unlikely(reason != PC_REASON_TX)) {
+		pc_toll_count(side.slot, reason);
+		return reason;
+	}
+	pc_count_packet(up ? &way->count->up : &way->count->down, side.payload, side.wire);
+	lean->l3_sum = 0;
+	if (pc_unlikely(tos != old)) {
+		type.half[1] = bpf_htons(PC_IP_PLAIN << 8 | tos);
+		lean->l3_sum = pc_csum_diff16(bpf_htons(PC_IP_PLAIN << 8 | old), type.half[1]);
+		lean->type = type.word;
+	}
+	return PC_REASON_TX;
 }
 
 /* The sum of a difference and a checksum that goes, so that its complement is the new one. */
@@ -103,7 +132,7 @@ static __always_inline __u32 pc_lean_fold(__u32 sum)
 static __always_inline __be16 pc_lean_check(const struct pc_lean *lean, const struct pc_flow *flow,
 					    bool up)
 {
-	__u32 sum = pc_csum_gone16(lean->check) + flow->l3_diff;
+	__u32 sum = pc_csum_gone16(lean->check) + flow->l3_diff + lean->l3_sum;
 
 	sum += pc_csum_gone16(bpf_htons(0x0100)) +
 	       (up ? pc_csum_gone16(bpf_htons(PC_CHANNEL_HEADER)) : bpf_htons(PC_CHANNEL_HEADER));
@@ -151,23 +180,25 @@ static __always_inline void pc_lean_write(void *data, struct pc_lean *lean,
 		*pc_u32_at(data, PC_LEAN_HEAD) = head.word;
 }
 
-/* PC_REASON_TX: ready to be sent. PC_REASON_PASS_UNUSUAL: untouched, not for this way. */
+/* PC_REASON_TX: ready to be sent. PC_REASON_PASS_UNUSUAL: untouched, not for this way. DROP_*. */
 static __always_inline enum pc_reason pc_lean_send(struct xdp_md *ctx, struct pc_lean *lean,
 						   const struct pc_flow *flow, bool up)
 {
 	struct pc_lean_way way = { .flow = flow };
+	enum pc_reason reason;
 	void *data;
 
 	if (pc_unlikely(!flow || !pc_lean_admit(ctx, lean, &way, up)))
 		return PC_REASON_PASS_UNUSUAL;
 	if (pc_unlikely(bpf_xdp_adjust_head(ctx, up ? PC_CHANNEL_HEADER : -PC_CHANNEL_HEADER)))
 		return PC_REASON_PASS_UNUSUAL;
+	reason = pc_lean_charge(lean, &way, up);
+	if (pc_unlikely(reason != PC_REASON_TX))
+		return reason;
 	data = (void *)(long)ctx->data;
 	if (pc_unlikely(data + PC_LEAN_HEAD + (up ? 0 : PC_CHANNEL_HEADER) >
 			(void *)(long)ctx->data_end))
 		return PC_REASON_DROP_INTERNAL;
-	pc_count_packet(way.count, lean->payload,
-			lean->payload + PC_LEAN_HEADERS + (up ? 0 : PC_CHANNEL_HEADER));
 	pc_lean_write(data, lean, &way, up);
 	return PC_REASON_TX;
 }

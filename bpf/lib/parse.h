@@ -94,6 +94,12 @@ static __always_inline __u8 pc_pkt_ttl(const struct pc_pkt *pkt, bool six)
 	return *(__u8 *)(pkt->ip + (six ? 7 : 8));
 }
 
+/* TOS or traffic class. */
+static __always_inline __u8 pc_pkt_tos(const struct pc_pkt *pkt, bool six)
+{
+	return six ? bpf_ntohl(*pc_u32_at(pkt->ip, 0)) >> 20 : ((__u8 *)pkt->ip)[1];
+}
+
 /* Bytes of the frame. In 64 bits: the verifier wants no shorter arithmetic on pointers. */
 static __always_inline __u64 pc_pkt_len(const struct pc_pkt *pkt)
 {

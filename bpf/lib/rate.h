@@ -362,6 +362,13 @@ PC_RATE_INLINE bool pc_rate_spend(struct pc_rate_lease *lease, __u64 now, __u32 
 	return true;
 }
 
+/* A packet that passed is not sent after all: the lease has it back. */
+PC_RATE_INLINE void pc_rate_undo(struct pc_rate_lease *lease, __u32 bytes)
+{
+	lease->left += pc_rate_charge(lease->charge_min, bytes);
+	lease->bytes -= bytes;
+}
+
 /*
  * A new tenant starts with a tenth of its depth. From the first packet on, whether it passes or
  * not: else one that never fits would stay new for ever. That near its limit it hears no signal at

@@ -30,6 +30,7 @@ struct pc_plan {
 	__u32 l3_sum;  /* differences of the checksums beyond those in the last flow, unfolded */
 	__u32 l4_sum;
 	__u32 anew;	     /* the IPv4 header went through IPv6 */
+	__u32 tos;	     /* to be sent */
 	struct pc_peer peer; /* for a Data indication */
 };
 
@@ -41,7 +42,7 @@ struct pc_way {
 	const struct pc_flow *to; /* addresses, ports and channel of what is sent */
 	const struct pc_nexthop *nh;
 	__u32 l2_len;
-	struct pc_dir_count *up, *down; /* who is charged; NULL: not on this way */
+	struct pc_dir_count *up, *down; /* where it is counted; NULL: not on this way */
 	bool redirect;			/* to another interface */
 };
 
@@ -64,16 +65,14 @@ static __always_inline __u32 pc_plan_ip_len(const struct pc_plan *plan, bool out
 	return pc_ip_header(out6) + pc_plan_udp_len(plan);
 }
 
-static __always_inline void pc_rewrite_keep(const struct pc_pkt *pkt, struct pc_kept *ret_kept,
-					    bool in6)
+static __always_inline void pc_rewrite_keep(const struct pc_pkt *pkt, const struct pc_plan *plan,
+					    struct pc_kept *ret_kept, bool in6)
 {
 	ret_kept->udp_len_check.word = *pc_u32_at(pkt->udp, 4);
 	ret_kept->ttl = pc_pkt_ttl(pkt, in6);
-	if (in6) {
-		ret_kept->tos = bpf_ntohl(*pc_u32_at(pkt->ip, 0)) >> 20;
+	ret_kept->tos = plan->tos;
+	if (in6)
 		return;
-	}
-	ret_kept->tos = ((__u8 *)pkt->ip)[1];
 	ret_kept->version_len.word = *pc_u32_at(pkt->ip, 0);
 	ret_kept->id_frag.word = *pc_u32_at(pkt->ip, 4);
 	ret_kept->ttl_check.word = *pc_u32_at(pkt->ip, 8);
@@ -99,15 +98,18 @@ static __always_inline void pc_rewrite_ip4(void *ip, const struct pc_plan *plan,
 					   const struct pc_way *way, struct pc_kept kept)
 {
 	__be16 tot_len = bpf_htons(pc_plan_ip_len(plan, false));
+	union pc_word fresh = kept.version_len;
 	__u32 sum = plan->l3_sum + way->to->l3_diff;
 
+	*(((__u8 *)&fresh) + 1) = kept.tos;
+	sum += pc_csum_diff16(kept.version_len.half[0], fresh.half[0]);
 	sum += pc_csum_diff16(kept.version_len.half[1], tot_len);
-	kept.version_len.half[1] = tot_len;
+	fresh.half[1] = tot_len;
 	/* TTL is the first byte of its word, at least 2: taking 1 off it borrows nothing. */
 	sum += pc_csum_gone16(bpf_htons(0x0100));
 	kept.ttl_check.half[0] -= bpf_htons(0x0100);
 	kept.ttl_check.half[1] = pc_csum_update(kept.ttl_check.half[1], sum);
-	*pc_u32_at(ip, 0) = kept.version_len.word;
+	*pc_u32_at(ip, 0) = fresh.word;
 	*pc_u32_at(ip, 4) = kept.id_frag.word;
 	*pc_u32_at(ip, 8) = kept.ttl_check.word;
 	*pc_u64_at(ip, 12) = pc_pair(way->to->saddr[0], way->to->daddr[0]);
@@ -259,7 +261,7 @@ static __always_inline enum pc_reason pc_rewrite(struct xdp_md *ctx, const struc
 	struct pc_kept kept;
 	void *data, *end, *ip, *udp;
 
-	pc_rewrite_keep(pkt, &kept, in6);
+	pc_rewrite_keep(pkt, plan, &kept, in6);
 	reason = pc_rewrite_room(ctx, pkt, plan, way, in6, out6);
 	if (pc_unlikely(reason != PC_REASON_TX))
 		return reason;

@@ -6,6 +6,7 @@
 #include "lib/count.h"
 #include "lib/maps.h"
 #include "lib/rewrite.h"
+#include "lib/toll.h"
 
 /* The next hop, and whether the packet fits. Nothing is written yet. */
 static __always_inline enum pc_reason pc_admit_nexthop(const struct xdp_md *ctx,
@@ -49,7 +50,7 @@ static __always_inline enum pc_reason pc_admit_checksum(const struct pc_pkt *pkt
 	return PC_REASON_TX;
 }
 
-/* @way: flow and counters are set. */
+/* @way: flow and counters are set. It is charged already. */
 static __always_inline enum pc_reason pc_send(struct xdp_md *ctx, const struct pc_pkt *pkt,
 					      const struct pc_plan *plan, struct pc_way way,
 					      bool in6, bool out6)
@@ -72,6 +73,35 @@ static __always_inline enum pc_reason pc_send(struct xdp_md *ctx, const struct p
 		pc_count_packet(way.up, plan->payload, plan->up_wire);
 	if (way.down)
 		pc_count_packet(way.down, plan->payload, pc_plan_ip_len(plan, out6));
+	return reason;
+}
+
+/* One side, @side: PC_RATE_UP or PC_RATE_DOWN, of a flow: charged, sent, or taken back. */
+static __always_inline enum pc_reason pc_send_side(struct xdp_md *ctx, const struct pc_pkt *pkt,
+						   struct pc_plan *plan, const struct pc_flow *flow,
+						   __u32 side, bool six)
+{
+	__u32 index = pc_rate_index(flow->tenant, side), slot = flow->slot;
+	__u32 wire = side == PC_RATE_UP ? plan->up_wire : pc_plan_ip_len(plan, six);
+	struct pc_count *count = pc_count_slot(slot);
+	struct pc_way way = { .to = flow };
+	enum pc_reason reason;
+	__u32 said;
+
+	if (pc_unlikely(!count))
+		return PC_REASON_PASS_UNUSUAL;
+	if (side == PC_RATE_UP)
+		way.up = &count->up;
+	else
+		way.down = &count->down;
+	said = pc_toll_side(index, slot, plan->payload, wire, pc_pkt_tos(pkt, six));
+	reason = pc_toll_said(said);
+	plan->tos = said >> PC_TOLL_TOS_SHIFT & 0xff;
+	if (pc_unlikely(reason != PC_REASON_TX))
+		return reason;
+	reason = pc_send(ctx, pkt, plan, way, six, six);
+	if (pc_unlikely(pc_reason_passes(reason)))
+		pc_toll_undo(index, slot, plan->payload, wire);
 	return reason;
 }
 

@@ -26,6 +26,7 @@
 
 #include "abi/relay.h"
 #include "lib/hot.h"
+#include "lib/rate.h"
 #include "frame.h"
 
 #define RIG_LO		 1
@@ -34,6 +35,7 @@
 #define RIG_SESSIONS	 16
 #define RIG_FLOWS	 512
 #define RIG_PORTS	 64
+#define RIG_TENANTS	 8
 #define RIG_NEXTHOPS	 32
 #define RIG_MTU		 1500
 #define RIG_NO_REASON	 (-1)
@@ -78,7 +80,7 @@ struct rig {
 	struct bpf_program *prog;
 	int prog_fd;
 	int ctl_fd, hot_fd, count_fd, reason_fd, nexthop_fd, txport_fd, port_fd, client_fd;
-	int limit_fd;
+	int limit_fd, credit_fd, rate_fd, clock_fd, lease_fd, root_fd, quota_fd;
 	int flow_fd[2], perm_fd[2]; /* IPv4, IPv6 */
 	int cpus;
 	char log[65536];
@@ -92,6 +94,9 @@ struct rig {
 	struct pc_port_key ports[RIG_PORTS];
 	unsigned int n_ports;
 	struct pc_nexthop_slot nexthops[RIG_NEXTHOPS];
+	struct pc_rate rates[2 * RIG_TENANTS]; /* by pc_rate_index() */
+	bool full[2 * RIG_TENANTS];	       /* that refuse everything */
+	bool broke[RIG_SESSIONS];	       /* without credit */
 };
 
 static inline uint64_t rig_now(void)
@@ -134,8 +139,13 @@ static inline void rig_prepare(struct rig *rig)
 					 0);
 		else if (strstr(name, "_flow") || strstr(name, "_perm"))
 			bpf_map__set_max_entries(map, RIG_FLOWS);
-		else if (!strcmp(name, PC_MAP_COUNT))
+		else if (!strcmp(name, PC_MAP_COUNT) || !strcmp(name, PC_MAP_CREDIT))
 			bpf_map__set_max_entries(map, RIG_SESSIONS);
+		else if (!strcmp(name, PC_MAP_RATE) || !strcmp(name, PC_MAP_CLOCK) ||
+			 !strcmp(name, PC_MAP_LEASE))
+			bpf_map__set_max_entries(map, 2 * RIG_TENANTS);
+		else if (!strcmp(name, PC_MAP_QUOTA))
+			bpf_map__set_max_entries(map, RIG_TENANTS);
 	}
 	rig->prog = bpf_object__find_program_by_name(rig->obj, PC_PROG_RELAY);
 	assert_non_null(rig->prog);
@@ -152,6 +162,64 @@ static inline struct rig_rodata rig_constants(void)
 		.relay_low = RIG_RELAY_LOW,
 		.relay_high = RIG_RELAY_HIGH,
 	};
+}
+
+static inline void rig_set_credit(struct rig *rig, uint32_t slot, uint64_t authorised)
+{
+	struct pc_credit credit = { .authorised = authorised };
+
+	rig->broke[slot] = !authorised;
+	assert_int_equal(bpf_map_update_elem(rig->credit_fd, &slot, &credit, BPF_ANY), 0);
+}
+
+static inline struct pc_credit rig_credit(struct rig *rig, uint32_t slot)
+{
+	struct pc_credit credit;
+
+	assert_int_equal(bpf_map_lookup_elem(rig->credit_fd, &slot, &credit), 0);
+	return credit;
+}
+
+/* The clock begins @backlog_ns ahead of now; UINT64_MAX / 2: it refuses everything. */
+static inline void rig_set_rate(struct rig *rig, uint32_t tenant, uint32_t direction,
+				const struct pc_rate *rate, uint64_t backlog_ns)
+{
+	uint32_t index = pc_rate_index(tenant, direction);
+	struct pc_rate_clock clock = { .committed_ns = rig_now() + backlog_ns };
+
+	rig->rates[index] = *rate;
+	rig->full[index] = backlog_ns == UINT64_MAX / 2;
+	assert_int_equal(bpf_map_update_elem(rig->rate_fd, &index, rate, BPF_ANY), 0);
+	assert_int_equal(bpf_map_update_elem(rig->clock_fd, &index, &clock, BPF_ANY), 0);
+}
+
+static inline struct pc_rate_clock rig_clock(struct rig *rig, uint32_t tenant, uint32_t direction)
+{
+	uint32_t index = pc_rate_index(tenant, direction);
+	struct pc_rate_clock clock;
+
+	assert_int_equal(bpf_map_lookup_elem(rig->clock_fd, &index, &clock), 0);
+	return clock;
+}
+
+/* Summed over CPUs. */
+static inline struct pc_rate_lease rig_lease(struct rig *rig, uint32_t tenant, uint32_t direction)
+{
+	uint32_t index = pc_rate_index(tenant, direction);
+	struct pc_rate_lease values[256], sum = { 0 };
+
+	assert_true(rig->cpus <= 256);
+	assert_int_equal(bpf_map_lookup_elem(rig->lease_fd, &index, values), 0);
+	for (int i = 0; i < rig->cpus; i++) {
+		sum.left += values[i].left;
+		sum.bytes += values[i].bytes;
+		sum.dropped_bytes += values[i].dropped_bytes;
+		sum.drops_rate += values[i].drops_rate;
+		sum.drops_root += values[i].drops_root;
+		sum.drops_quota += values[i].drops_quota;
+		sum.marks += values[i].marks;
+	}
+	return sum;
 }
 
 static inline struct rig *rig_new_with(const char *object, struct rig_rodata rodata)
@@ -180,6 +248,14 @@ static inline struct rig *rig_new_with(const char *object, struct rig_rodata rod
 	rig->reason_fd = rig_map(rig, PC_MAP_REASON);
 	rig->nexthop_fd = rig_map(rig, PC_MAP_NEXTHOP);
 	rig->txport_fd = rig_map(rig, PC_MAP_TXPORT);
+	rig->credit_fd = rig_map(rig, PC_MAP_CREDIT);
+	rig->rate_fd = rig_map(rig, PC_MAP_RATE);
+	rig->clock_fd = rig_map(rig, PC_MAP_CLOCK);
+	rig->lease_fd = rig_map(rig, PC_MAP_LEASE);
+	rig->root_fd = rig_map(rig, PC_MAP_ROOT);
+	rig->quota_fd = rig_map(rig, PC_MAP_QUOTA);
+	for (uint32_t slot = 0; slot < RIG_SESSIONS; slot++)
+		rig_set_credit(rig, slot, PC_CREDIT_UNLIMITED);
 	rig->cpus = libbpf_num_possible_cpus();
 	assert_true(rig->cpus > 0);
 	return rig;
@@ -314,6 +390,8 @@ static inline struct pc_count rig_count(struct rig *rig, uint32_t slot)
 	for (int i = 0; i < rig->cpus; i++) {
 		rig_add_dir(&sum.up, &values[i].up);
 		rig_add_dir(&sum.down, &values[i].down);
+		sum.drops_rate += values[i].drops_rate;
+		sum.drops_credit += values[i].drops_credit;
 	}
 	return sum;
 }

@@ -21,7 +21,7 @@ struct model_hop {
 	uint8_t channel[2];
 	bool has_channel;
 	uint16_t flags;
-	uint32_t slot, nexthop;
+	uint32_t slot, nexthop, tenant;
 	uint64_t expires_ns;
 	bool indication; /* a Data indication, from @peer */
 	struct model_end peer;
@@ -45,6 +45,8 @@ struct model {
 	uint16_t ip_sum, udp_sum;
 	const struct pc_nexthop *nh;
 	struct model_packet packet;
+	uint8_t tos;	  /* as it is sent */
+	int refused_slot; /* whose limits dropped it */
 	int up_slot, down_slot;
 	uint64_t payload, up_wire, down_wire;
 };
@@ -103,6 +105,7 @@ static inline bool model_find_flow(const struct rig *rig, const struct model_end
 			.flags = f->value.flags,
 			.slot = f->value.slot,
 			.nexthop = f->value.nexthop,
+			.tenant = f->value.tenant,
 			.expires_ns = f->value.expires_ns,
 		};
 		memcpy(hop->channel, &f->value.channel, 2);
@@ -164,6 +167,7 @@ static inline bool model_find_perm(const struct rig *rig, const struct model_end
 			.flags = p->value.flags,
 			.slot = p->value.slot,
 			.nexthop = p->value.nexthop,
+			.tenant = p->value.tenant,
 			.expires_ns = p->value.expires_ns,
 			.indication = !peer,
 			.peer = *from,
@@ -425,11 +429,10 @@ static inline size_t model_ip(uint8_t *ip, const struct model *m, size_t udp_len
 {
 	const struct model_packet *p = &m->packet;
 	const struct model_hop *to = &p->last;
-	uint8_t tos = p->six ? (uint8_t)(get16(p->ip) >> 4) : p->ip[1];
 	uint8_t ttl = (uint8_t)(p->ip[p->six ? 7 : 8] - 1);
 
 	if (to->from.six) {
-		put32(ip, 6u << 28 | (uint32_t)tos << 20);
+		put32(ip, 6u << 28 | (uint32_t)m->tos << 20);
 		put16(ip + 4, (uint16_t)udp_len);
 		ip[6] = 17;
 		ip[7] = ttl;
@@ -443,7 +446,7 @@ static inline size_t model_ip(uint8_t *ip, const struct model *m, size_t udp_len
 	if (m->anew)
 		put32(ip + 4, (uint32_t)id << 16);
 	ip[0] = 0x45;
-	ip[1] = tos;
+	ip[1] = m->tos;
 	put16(ip + 2, (uint16_t)(20 + udp_len));
 	ip[8] = ttl;
 	ip[9] = 17;
@@ -489,6 +492,36 @@ static inline void model_count(struct model *m)
 	}
 }
 
+/* One side: its rate, its credit, its DSCP. */
+static inline int model_charge(const struct rig *rig, const struct model_hop *hop,
+			       uint32_t direction, struct model *m)
+{
+	uint32_t index = pc_rate_index(hop->tenant, direction);
+	const struct pc_rate *rate = &rig->rates[index];
+
+	m->refused_slot = (int)hop->slot;
+	if (hop->tenant && rig->full[index])
+		return model_stop(m, XDP_DROP, PC_REASON_DROP_RATE);
+	if (rig->broke[hop->slot] && m->packet.len)
+		return model_stop(m, XDP_DROP, PC_REASON_DROP_CREDIT);
+	if (hop->tenant && (rate->flags & PC_RATE_SET_DSCP))
+		m->tos = (uint8_t)(rate->dscp << 2 | (m->tos & 3));
+	m->refused_slot = -1;
+	return 0;
+}
+
+static inline int model_admit(const struct rig *rig, struct model *m)
+{
+	const struct model_packet *p = &m->packet;
+
+	m->tos = p->six ? (uint8_t)(get16(p->ip) >> 4) : p->ip[1];
+	if (p->up && model_charge(rig, &p->first, PC_RATE_UP, m))
+		return -1;
+	if (!p->up || (p->first.flags & PC_FLOW_HAIRPIN))
+		return model_charge(rig, &p->last, PC_RATE_DOWN, m);
+	return 0;
+}
+
 /* The last that can be in the way. */
 static inline int model_leave(const struct rig *rig, struct model *m)
 {
@@ -520,11 +553,11 @@ static inline void model_run(const struct rig *rig, const struct frame *in, uint
 
 	memset(m, 0, sizeof(*m));
 	m->out = *in;
-	m->up_slot = m->down_slot = -1;
+	m->up_slot = m->down_slot = m->refused_slot = -1;
 	if (model_classify(rig, in, p, m))
 		return;
 	if ((p->up ? model_tenant(rig, p, now, m) : model_peer(rig, p, now, m)) ||
-	    model_leave(rig, m))
+	    model_admit(rig, m) || model_leave(rig, m))
 		return;
 	m->sent = true;
 	m->verdict = m->nh->ifindex == RIG_LO ? XDP_TX : XDP_REDIRECT;

@@ -33,7 +33,7 @@ struct scene_flow {
 	struct endpoint from, to, new_from, new_to;
 	uint16_t channel_in, channel_out;
 	uint16_t flags;
-	uint32_t slot, nexthop;
+	uint32_t slot, nexthop, tenant;
 	uint64_t expires_ns; /* 0: in an hour */
 };
 
@@ -88,6 +88,7 @@ static inline void scene_add(struct rig *rig, const struct scene_flow *f)
 			.flags = f->flags | (f->new_from.six ? PC_FLOW_OUT6 : 0),
 			.slot = f->slot,
 			.nexthop = f->nexthop,
+			.tenant = f->tenant,
 		},
 	};
 
@@ -107,7 +108,7 @@ static inline void scene_add(struct rig *rig, const struct scene_flow *f)
 struct scene_perm {
 	struct endpoint client, server, relayed, peer;
 	bool hairpin;
-	uint32_t slot, to_client, to_peer;
+	uint32_t slot, to_client, to_peer, tenant;
 	uint64_t expires_ns; /* 0: in an hour */
 };
 
@@ -154,6 +155,7 @@ static inline void scene_add_perm(struct rig *rig, const struct scene_perm *p)
 	peer.port = 0;
 	perm.value.expires_ns = p->expires_ns ? p->expires_ns : rig_now() + 3600 * NSEC;
 	perm.value.slot = p->slot;
+	perm.value.tenant = p->tenant;
 	perm.value.nexthop = p->to_client;
 	perm.value.flags = p->hairpin ? PC_FLOW_HAIRPIN : 0;
 	scene_perm_addrs(&perm, (struct endpoint[]){ peer, p->relayed, nobody },

@@ -66,6 +66,10 @@ static void test_flow_entries(void **state)
 	flow.slot = ENV_SESSIONS;
 	assert_int_equal(pc_dp_flow_set(dp, &flow), PC_ERR_RANGE);
 	flow.slot = 0;
+	flow.tenant = pc_dp_max_tenants(dp) + 1;
+	assert_int_equal(pc_dp_flow_set(dp, &flow), PC_ERR_RANGE);
+	flow.tenant--;
+	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
 	/* Both ends of one side are of one family. */
 	flow.peer.ip.family = 6;
 	assert_int_equal(pc_dp_flow_set(dp, &flow), PC_ERR_RANGE);

@@ -67,6 +67,35 @@ static uint32_t to_client(unsigned int i)
 	return 1 + N_TUPLES + i;
 }
 
+/* Of sessions: nobody's, and tenants with every kind of limit. */
+static uint32_t tenant_of(unsigned int i)
+{
+	return i < 5 ? i : 0;
+}
+
+/* 1: a rate that is not reached. 2, 3: DSCP. 4: over its rate, up. And a session without credit. */
+static void add_limits(struct rig *rig)
+{
+	struct pc_rate rate = {
+		.committed = pc_rate_word(400000000000),
+		.depth = UINT32_MAX,
+		.lease = pc_rate_lease_charge(400000000000),
+	};
+
+	for (uint32_t direction = PC_RATE_UP; direction <= PC_RATE_DOWN; direction++) {
+		rate.flags = 0;
+		rig_set_rate(rig, 1, direction, &rate, 0);
+		rig_set_rate(rig, 4, direction, &rate,
+			     direction == PC_RATE_UP ? UINT64_MAX / 2 : 0);
+		rate.flags = PC_RATE_UNLIMITED | PC_RATE_SET_DSCP;
+		for (uint32_t tenant = 2; tenant <= 3; tenant++) {
+			rate.dscp = (uint8_t)(23 * tenant - direction);
+			rig_set_rate(rig, tenant, direction, &rate, 0);
+		}
+	}
+	rig_set_credit(rig, 5, 0);
+}
+
 static void add_pair(struct rig *rig, unsigned int i, uint64_t expires_ns)
 {
 	struct endpoint relayed = relayed_of(i, peer_of(i).six);
@@ -78,6 +107,7 @@ static void add_pair(struct rig *rig, unsigned int i, uint64_t expires_ns)
 		.new_to = peer_of(i),
 		.flags = PC_FLOW_UP,
 		.slot = i,
+		.tenant = tenant_of(i),
 		.nexthop = to_peer(i),
 		.expires_ns = expires_ns,
 	};
@@ -88,6 +118,7 @@ static void add_pair(struct rig *rig, unsigned int i, uint64_t expires_ns)
 		.new_to = client_of(i),
 		.channel_out = channels[i],
 		.slot = i,
+		.tenant = tenant_of(i),
 		.nexthop = to_client(i),
 		.expires_ns = expires_ns,
 	};
@@ -97,6 +128,7 @@ static void add_pair(struct rig *rig, unsigned int i, uint64_t expires_ns)
 		.relayed = relayed,
 		.peer = peer_of(i),
 		.slot = i,
+		.tenant = tenant_of(i),
 		.to_client = to_client(i),
 		.to_peer = to_peer(i),
 		.expires_ns = expires_ns,
@@ -118,6 +150,7 @@ static void add_hairpin(struct rig *rig, unsigned int i, unsigned int j, bool si
 		.new_to = relayed_of(j, six),
 		.flags = PC_FLOW_UP | PC_FLOW_HAIRPIN,
 		.slot = i,
+		.tenant = tenant_of(i),
 	};
 	struct scene_flow down = {
 		.from = relayed_of(i, six),
@@ -127,6 +160,7 @@ static void add_hairpin(struct rig *rig, unsigned int i, unsigned int j, bool si
 		.channel_out = hairpin_channel(i, six),
 		.flags = PC_FLOW_HAIRPIN,
 		.slot = j,
+		.tenant = tenant_of(j),
 		.nexthop = to_client(j),
 	};
 
@@ -145,6 +179,7 @@ static void add_inside(struct rig *rig, unsigned int i, bool six)
 		.peer = scene_family(scene_relayed, six),
 		.hairpin = true,
 		.slot = i,
+		.tenant = tenant_of(i),
 		.to_client = to_client(i),
 		.to_peer = to_peer(i),
 	};
@@ -162,6 +197,7 @@ static void make_world(struct rig *rig)
 
 	rig_set_ctl(rig, (struct pc_ctl){ .heartbeat_ns = rig_now() + 3600 * NSEC });
 	rig_set_txport(rig, RIG_LO);
+	add_limits(rig);
 	for (unsigned int i = 0; i < N_TUPLES; i++) {
 		uint32_t ifindex = i == 3 ? 0 : i % 2 ? RIG_OTHER : RIG_LO;
 
@@ -334,6 +370,10 @@ static void add_totals(struct totals *t, const struct model *m)
 {
 	if (m->reason != RIG_NO_REASON)
 		t->reasons[m->reason]++;
+	if (m->refused_slot >= 0 && m->reason == PC_REASON_DROP_CREDIT)
+		t->counts[m->refused_slot].drops_credit++;
+	else if (m->refused_slot >= 0)
+		t->counts[m->refused_slot].drops_rate++;
 	if (m->up_slot >= 0)
 		rig_add_dir(&t->counts[m->up_slot].up,
 			    &(struct pc_dir_count){ 1, m->payload, m->up_wire });
@@ -353,6 +393,19 @@ static void expect_totals(struct rig *rig, const struct totals *t)
 	}
 }
 
+/* A tenant is charged for what was sent and for nothing else: here each has one session. */
+static void expect_charged(struct rig *rig, const struct totals *t)
+{
+	for (uint32_t i = 1; i < N_TUPLES; i++) {
+		if (!tenant_of(i))
+			continue;
+		assert_int_equal(rig_lease(rig, tenant_of(i), PC_RATE_UP).bytes,
+				 t->counts[i].up.wire_bytes);
+		assert_int_equal(rig_lease(rig, tenant_of(i), PC_RATE_DOWN).bytes,
+				 t->counts[i].down.wire_bytes);
+	}
+}
+
 /* The grammar is worth something only if it gets everywhere. */
 static void expect_coverage(const struct totals *t)
 {
@@ -361,6 +414,7 @@ static void expect_coverage(const struct totals *t)
 		PC_REASON_PASS_NO_FLOW, PC_REASON_PASS_UNUSUAL,	      PC_REASON_PASS_EXPIRED,
 		PC_REASON_PASS_NEXTHOP, PC_REASON_PASS_MTU,	      PC_REASON_DROP_LENGTH,
 		PC_REASON_DROP_TTL,	PC_REASON_DROP_NO_PERMISSION, PC_REASON_PASS_CHECKSUM,
+		PC_REASON_DROP_RATE,	PC_REASON_DROP_CREDIT,
 	};
 
 	for (size_t i = 0; i < RIG_COUNT(reached); i++)
@@ -394,6 +448,7 @@ static void test_random(void **state)
 		add_totals(&totals, &m);
 	}
 	expect_totals(*state, &totals);
+	expect_charged(*state, &totals);
 	if (packets >= DEFAULT_PACKETS)
 		expect_coverage(&totals);
 }

@@ -8,8 +8,10 @@
  * their own output: "up" strips one of many nested ChannelData headers or Send indications and
  * leads to itself, "down" adds one and leads to itself, "pair" goes up and down in turn, "hairpin"
  * swaps channels. A Data indication takes more room in front than many runs have, and an answer is
- * no request: these run a few times or once, beside an empty program that does the same. Cases are
- * interleaved, so that a slow moment of the machine hits all, and the median of the rounds counts.
+ * no request: these run a few times or once, beside an empty program that does the same. Limits of
+ * the tenant, the uplink and the quota and the session's credit are on, and never reached. Cases
+ * are interleaved, so that a slow moment of the machine hits all, and the median of the rounds
+ * counts.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -28,6 +30,7 @@
 #include "abi/relay.h"
 #include "lib/csum.h"
 #include "lib/hot.h"
+#include "lib/rate.h"
 #include "tests/bpf/frame.h"
 
 #define REPEAT	       50 /* what the headroom of a test run allows "down" */
@@ -38,6 +41,7 @@
 #define CHANNEL	       0x4abc
 #define SERVICE_PORT   3478
 #define LO	       1
+#define TENANT	       1
 
 enum kind { EMPTY, UNRELATED, TCP, CONTROL, UP, DOWN, PAIR, HAIRPIN, SEND, DATA, BINDING };
 
@@ -183,6 +187,7 @@ static int add_flow(struct bpf_object *obj, const struct endpoint ends[4], uint1
 		.channel = htons(channel_out),
 		.flags = flags | (ends[2].six ? PC_FLOW_OUT6 : 0),
 		.nexthop = ends[2].six ? 2 : 1,
+		.tenant = TENANT,
 	};
 
 	frame_addr((uint8_t *)flow.saddr, ends[2]);
@@ -214,6 +219,7 @@ static int add_perm(struct bpf_object *obj, const struct endpoint ends[4],
 		.dport = with ? 0 : htons(ends[3].port),
 		.flags = (with ? PC_FLOW_UP : 0) | (ends[2].six ? PC_FLOW_OUT6 : 0),
 		.nexthop = ends[2].six ? 2 : 1,
+		.tenant = TENANT,
 	};
 
 	frame_addr((uint8_t *)perm.saddr, ends[2]);
@@ -258,11 +264,41 @@ static int fill_family(struct bpf_object *obj, bool six)
 	return err ?: add_perm(obj, (struct endpoint[]){ data, data_to, data, data_to }, NULL);
 }
 
+/* All flows are one tenant's, with limits on everything, none of which is ever reached. */
+static int fill_limits(struct bpf_object *obj)
+{
+	const uint64_t bps = 400000000000ull;
+	struct pc_rate rate = {
+		.flags = PC_RATE_QUOTA,
+		.tier = PC_RATE_CLASS_PAID,
+		.committed = pc_rate_word(bps),
+		.peak = pc_rate_word(bps / 4 * 5),
+		.entitled = pc_rate_word(bps),
+		.depth = UINT32_MAX,
+		.peak_depth = UINT32_MAX,
+		.lease = pc_rate_lease_charge(bps),
+	};
+	struct pc_rate_root root = { .rate = rate.committed };
+	struct pc_credit credit = { .authorised = 1ull << 60 };
+	uint32_t up = pc_rate_index(TENANT, PC_RATE_UP), zero = 0, tenant = TENANT;
+	uint32_t down = pc_rate_index(TENANT, PC_RATE_DOWN);
+	int err;
+
+	for (int i = 0; i < PC_RATE_CLASSES; i++)
+		root.limit_ns[i] = UINT32_MAX;
+	err = put(obj, PC_MAP_RATE, &up, &rate);
+	err = err ?: put(obj, PC_MAP_RATE, &down, &rate);
+	err = err ?: put(obj, PC_MAP_ROOT, &zero, &root);
+	err = err ?: put(obj, PC_MAP_QUOTA, &tenant, &credit);
+	return err ?: put(obj, PC_MAP_CREDIT, &zero, &credit);
+}
+
 static int fill_maps(struct bpf_object *obj)
 {
 	int err = fill_family(obj, false);
 
-	return err ?: fill_family(obj, true);
+	err = err ?: fill_family(obj, true);
+	return err ?: fill_limits(obj);
 }
 
 /* --- packets --- */

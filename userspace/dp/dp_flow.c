@@ -141,7 +141,9 @@ int pc_dp_flow_set(struct pc_dp *dp, const struct pc_dp_flow *flow)
 	err = pc_dp_flow_encode(flow, items);
 	if (err)
 		return err;
-	return flow->slot < dp->max_sessions ? write_pair(dp, items) : PC_ERR_RANGE;
+	if (flow->slot >= dp->max_sessions || flow->tenant > dp->max_tenants)
+		return PC_ERR_RANGE;
+	return write_pair(dp, items);
 }
 
 int pc_dp_flow_del(struct pc_dp *dp, const struct pc_dp_flow *flow)
@@ -165,7 +167,9 @@ int pc_dp_perm_set(struct pc_dp *dp, const struct pc_dp_perm *perm)
 	err = pc_dp_perm_encode(perm, items);
 	if (err)
 		return err;
-	return perm->slot < dp->max_sessions ? write_pair(dp, items) : PC_ERR_RANGE;
+	if (perm->slot >= dp->max_sessions || perm->tenant > dp->max_tenants)
+		return PC_ERR_RANGE;
+	return write_pair(dp, items);
 }
 
 int pc_dp_perm_del(struct pc_dp *dp, const struct pc_dp_perm *perm)

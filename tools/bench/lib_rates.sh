@@ -3,7 +3,7 @@
 #
 # The sections of rates.sh: each puts lines of JSON with its name into $T/results.jsonl.
 
-# Set by rates.sh: quick, out, pcd_limits.
+# Set by rates.sh: quick, out, xdp, pcd_limits.
 # shellcheck disable=SC2154
 
 RATE=100 POOL=200
@@ -15,7 +15,7 @@ relay() {
 		wait "$PCD_PID"
 		rm -rf "$T/state" "$T/password-"*
 	}
-	pcd_config "$T/pcd.conf" "relay xdp = native" "$@"
+	pcd_config "$T/pcd.conf" "relay xdp = $xdp" "$@"
 	start_pcd relay "$T/pcd.conf"
 }
 
@@ -277,7 +277,7 @@ section_many() {
 		>"$T/many.json" 2>"$T/many.log" &
 	loader=$!
 	wait_for 10 grep -q bound "$T/many.log"
-	tools/bench/tenants.py "$SOCKET" set $n 50M >"$T/many-set.json" || return 1
+	tools/bench/tenants.py "$SOCKET" set $n 50000000 >"$T/many-set.json" || return 1
 	cpu=$(awk '{ print $14 + $15 }' "/proc/$PCD_PID/stat") before=$(now_ms)
 	wait "$loader"
 	cpu=$(($(awk '{ print $14 + $15 }' "/proc/$PCD_PID/stat") - cpu))

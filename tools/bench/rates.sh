@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# Rates of real TCP under the limiter: tools/bench/rates.sh [--quick] [--out DIR] [SECTION...]
+# Rates of real TCP under the limiter: tools/bench/rates.sh [--quick] [--out DIR] [--xdp MODE] [SECTION...]
 #   --quick    short runs of few cases: whether it works
 #   --out      where rates.json, rates.txt and the plots go (build/bench)
+#   --xdp      native or off: the kernel's limiter or that of user space (native)
 #   SECTION    flows, pool, join, tiers, udp, many: those alone
 # Takes about 15 minutes.
 #
@@ -29,10 +30,10 @@ cd "$(dirname "$0")/../.." || exit 1
 # shellcheck disable=SC2034
 tap_finished=1
 
-quick=0 out=$PC_BUILD/bench sections=()
+quick=0 out=$PC_BUILD/bench xdp=native sections=()
 
 usage() {
-	echo "usage: tools/bench/rates.sh [--quick] [--out DIR] [flows|pool|join|tiers|udp|many...]" >&2
+	echo "usage: tools/bench/rates.sh [--quick] [--out DIR] [--xdp native|off] [flows|pool|join|tiers|udp|many...]" >&2
 	exit 2
 }
 
@@ -44,6 +45,11 @@ parse_options() {
 			[ $# -ge 2 ] || usage
 			shift
 			out=$1
+			;;
+		--xdp)
+			[[ ${2:-} =~ ^(native|off)$ ]] || usage
+			shift
+			xdp=$1
 			;;
 		flows | pool | join | tiers | udp | many) sections+=("$1") ;;
 		*) usage ;;
@@ -79,9 +85,9 @@ conditions() {
 	jq -n --arg date "$(date -u +%Y-%m-%dT%H:%MZ)" --arg kernel "$(uname -r)" \
 		--arg cpu "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" \
 		--argjson cpus "$(nproc --all)" --arg pcd "$("$PC_BIN/pcd" -V | head -n 1)" \
-		--argjson quick $quick --argjson limited "$pcd_limits" \
+		--argjson quick $quick --argjson limited "$pcd_limits" --arg xdp "$xdp" \
 		'{date: $date, kernel: $kernel, cpu: $cpu, cpus: $cpus, pcd: $pcd,
-		quick: ($quick == 1), pcd_limits: $limited}'
+		quick: ($quick == 1), pcd_limits: $limited, xdp: $xdp}'
 }
 
 report() {
@@ -99,7 +105,7 @@ need_root
 mount_bpffs
 relayed || die "no namespaces"
 pcd_limits=false
-limited native && pcd_limits=true
+limited "$xdp" && pcd_limits=true
 for section in "${sections[@]}"; do
 	[ "$section" = flows ] || [ $pcd_limits = true ] || {
 		say "$section: pcd does not limit"

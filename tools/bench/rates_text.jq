@@ -16,7 +16,7 @@ def title: {pcd: "pcd", clock: "dual clock in the line", bdp: "bucket of one BDP
 
 .conditions as $c
 | "people-cloud data plane, rates of \($c.date)",
-"kernel \($c.kernel), \($c.cpus) x \($c.cpu), \($c.pcd)",
+"kernel \($c.kernel), \($c.cpus) x \($c.cpu), \($c.pcd), xdp = \($c.xdp)",
 (if $c.quick then "quick: whether it works, not how well" else empty end),
 (if .flows then
 	"",

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Many tenants over one control connection: tenants.py SOCKET add N | set N RATE
+"""Many tenants over one control connection: tenants.py SOCKET add N | set N BPS
 
 Prints {"seconds": N}: from the first request to the last answer. Requests are written while answers
 are read, as a program would that changes the plans of all its customers.
@@ -17,7 +17,7 @@ def request(verb, i, rate):
     if verb == "add":
         args["password"] = "p"
     else:
-        args["rate"] = rate
+        args["up_bps"] = args["down_bps"] = rate
     return json.dumps({"command": f"tenant {verb}", "args": args}).encode() + b"\n"
 
 
@@ -25,7 +25,7 @@ def main():
     if len(sys.argv) < 4 or sys.argv[2] not in ("add", "set"):
         sys.exit(__doc__)
     path, verb, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    rate = sys.argv[4] if len(sys.argv) > 4 else None
+    rate = int(sys.argv[4]) if len(sys.argv) > 4 else 0
     requests = b"".join(request(verb, i, rate) for i in range(count))
     with socket.socket(socket.AF_UNIX) as s:
         s.settimeout(120)

@@ -408,6 +408,45 @@ static void test_batch(void **state)
 	pc_dp_close(dp);
 }
 
+/* What an earlier daemon left, set again: all of it, or all but one, or more. */
+static void test_batch_again(void **state)
+{
+	const struct pc_addr client = env_addr(1, 5), server = env_addr(2, ENV_PORT);
+	const uint32_t n = 1500;
+	uint32_t used, size;
+	struct pc_dp_config config = env_config();
+	struct pc_dp *dp;
+
+	config.max_sessions = 1000;
+	dp = env_open_with(&config);
+	for (uint32_t port = 1; port <= n; port++) {
+		struct pc_dp_flow flow = env_flow((uint16_t)port);
+
+		assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
+	}
+	assert_int_equal(pc_dp_client_set(dp, &client, &server, 5), 0);
+	for (uint32_t more = 0; more < 3; more++) {
+		pc_dp_close(dp);
+		dp = env_open_with(&config);
+		assert_true(pc_dp_nexthop_named(dp, 7) && pc_dp_nexthop_named(dp, 8));
+		assert_false(pc_dp_nexthop_named(dp, 0) || pc_dp_nexthop_named(dp, 6));
+		assert_false(pc_dp_none_stale(dp));
+		pc_dp_batch_begin(dp);
+		for (uint32_t port = 1; port < n + more; port++) {
+			struct pc_dp_flow flow = env_flow((uint16_t)port);
+
+			assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
+			assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
+		}
+		assert_int_equal(pc_dp_client_set(dp, &client, &server, 5), 0);
+		assert_int_equal(pc_dp_batch_end(dp), 0);
+		assert_int_equal(pc_dp_none_stale(dp), more > 0);
+		assert_int_equal(pc_dp_flow_usage(dp, &used, &size), 0);
+		assert_int_equal(used, more < 2 ? 2 * n : 2 * (n + 1));
+	}
+	pc_dp_close(dp);
+}
+
 static void test_flow_full(void **state)
 {
 	struct pc_dp_config config = env_config();
@@ -680,8 +719,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_hot),	   T(test_hot_full),  T(test_flow_families), T(test_flow_entries),
 		T(test_flow_full), T(test_perm_four), T(test_perm_mixed),    T(test_perm_full),
-		T(test_ports),	   T(test_clients),   T(test_batch),	     T(test_sweep),
-		T(test_decode),
+		T(test_ports),	   T(test_clients),   T(test_batch),	     T(test_batch_again),
+		T(test_sweep),	   T(test_decode),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -358,17 +358,6 @@ void pc_nexthops_set_probe_interval(struct pc_nexthops *n, uint64_t ns)
 	n->table.probe_ns = ns;
 }
 
-static bool reserve(void *arg, const struct pc_dp_entry *entry)
-{
-	struct pc_nexthops *n = arg;
-	uint16_t inside = PC_FLOW_UP | PC_FLOW_HAIRPIN;
-
-	/* Another tenant is reached through that one's flow. */
-	if (entry->kind != PC_DP_PORT && (entry->flags & inside) != inside)
-		pc_nexthop_table_reserve(&n->table, entry->nexthop);
-	return true;
-}
-
 static int init(struct pc_nexthops *n, struct pc_dp *dp)
 {
 	static const struct pc_rtnl_event_ops ops = {
@@ -390,7 +379,10 @@ static int init(struct pc_nexthops *n, struct pc_dp *dp)
 	if (err)
 		return err;
 	/* Flows of an earlier daemon go on naming their slots until they are written again. */
-	pc_dp_sweep(dp, reserve, n);
+	for (uint32_t i = 0; i < PC_MAX_NEXTHOPS; i++) {
+		if (pc_dp_nexthop_named(dp, i))
+			pc_nexthop_table_reserve(&n->table, i);
+	}
 	return 0;
 }
 

@@ -465,7 +465,7 @@ static bool keep(void *arg, const struct pc_dp_entry *e)
 
 int pc_glue_sweep(struct pc_glue *g)
 {
-	return pc_dp_sweep(g->d->dp, keep, g);
+	return pc_dp_none_stale(g->d->dp) ? 0 : pc_dp_sweep(g->d->dp, keep, g);
 }
 
 void pc_glue_limit_flows(struct pc_glue *g, uint64_t until)

@@ -167,6 +167,10 @@ void pc_dp_limits_set(struct pc_dp *dp, const struct pc_dp_limits *limits);
  */
 void pc_dp_batch_begin(struct pc_dp *dp);
 int pc_dp_batch_end(struct pc_dp *dp);
+/* Whether everything that was there at pc_dp_open was set again in batches: no need to sweep. */
+bool pc_dp_none_stale(struct pc_dp *dp);
+/* Whether an entry that was there at pc_dp_open names this next hop. */
+bool pc_dp_nexthop_named(struct pc_dp *dp, uint32_t index);
 
 enum pc_dp_kind { PC_DP_FLOW, PC_DP_PERM, PC_DP_PORT, PC_DP_CLIENT };
 /* An entry of the kernel's maps, one direction of a binding or a permission. */

@@ -65,6 +65,7 @@ void pc_dp_batch_add(struct pc_dp *dp, const struct pc_dp_item *item)
 	       info->key_size);
 	memcpy(dp->batch->map[item->map - PC_DP_FIRST_TABLE].values + at * info->value_size,
 	       &item->value, info->value_size);
+	pc_dp_found_again(dp, item->map, &item->key);
 	if (at + 1 == PC_BATCH)
 		pc_dp_batch_flush(dp, item->map);
 }
@@ -87,7 +88,10 @@ int pc_dp_batch_end(struct pc_dp *dp)
 	err = dp->batch->err;
 	free(dp->batch);
 	dp->batch = NULL;
-	/* Which of them were new is not known. */
-	dp->counted = false;
+	/* How many are there now is not known. */
+	if (err || !dp->found)
+		dp->counted = false;
+	dp->none_stale = !err && pc_dp_found_all_again(dp);
+	pc_dp_found_free(dp);
 	return err;
 }

@@ -51,9 +51,13 @@ static int add_up(void *arg, enum pc_dp_map map, const struct table_chunk *chunk
 	struct pc_dp *dp = arg;
 
 	dp->used[map] += chunk->n;
-	for (uint32_t i = 0; i < chunk->n; i++)
-		pc_dp_hot_set(dp, map, chunk->keys + i * info->key_size,
-			      chunk->values + i * info->value_size);
+	for (uint32_t i = 0; i < chunk->n; i++) {
+		const void *key = chunk->keys + i * info->key_size;
+		const void *value = chunk->values + i * info->value_size;
+
+		pc_dp_hot_set(dp, map, key, value);
+		pc_dp_found_add(dp, map, key, value);
+	}
 	return 0;
 }
 
@@ -270,6 +274,7 @@ int pc_dp_sweep(struct pc_dp *dp, bool (*keep)(void *arg, const struct pc_dp_ent
 		dp->used[map] = s.seen - (uint32_t)(s.deleted - before);
 	}
 	dp->counted = true;
+	pc_dp_found_free(dp);
 	return s.deleted;
 }
 

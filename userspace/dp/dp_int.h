@@ -8,7 +8,7 @@
  *   dp_pin.c      directory, pins, teardown            dp_nexthop.c  ways out
  *   dp_diag.c     failures in one line                 dp_count.c    counters of the kernel
  *   dp_user.c     counters of user space, a file       dp_info.c     what needs no kernel
- *   dp_batch.c    many entries at once
+ *   dp_batch.c    many entries at once     dp_found.c    what an earlier daemon left
  *   dp_maps.c     pinned maps                          dp_encode.c   map entries, no kernel either
  *   dp_share.c    behind libxdp's dispatcher           dp_hot.c      copies of flows, found faster
  *   dp_rate.c     limits of tenants
@@ -89,6 +89,8 @@ struct pc_dp {
 	uint32_t table_sessions;   /* that the kernel's maps were made for */
 	uint32_t used[PC_DP_MAPS]; /* entries of the tables */
 	bool counted;		   /* and `used` says how many */
+	struct pc_dp_found *found; /* until the first batch or sweep; NULL: not known */
+	bool none_stale;	   /* of it, after the first batch */
 	struct pc_dp_batch *batch; /* what is not written yet; NULL: all is */
 	unsigned int n_cpus;
 
@@ -270,6 +272,15 @@ void pc_dp_rate_add(const struct pc_rate_lease *user, const struct pc_rate_lease
 
 /* Counts the entries of the tables by going through them. 0 or -errno. */
 int pc_dp_tables_count(struct pc_dp *dp);
+
+/* --- dp_found.c: each does nothing where it is not known --- */
+
+void pc_dp_found_new(struct pc_dp *dp);
+void pc_dp_found_free(struct pc_dp *dp);
+void pc_dp_found_add(struct pc_dp *dp, enum pc_dp_map map, const void *key, const void *value);
+/* In a batch: the key is set. */
+void pc_dp_found_again(struct pc_dp *dp, enum pc_dp_map map, const void *key);
+bool pc_dp_found_all_again(const struct pc_dp *dp);
 
 /* --- dp_batch.c: while dp->batch is set --- */
 

@@ -235,8 +235,10 @@ static int map_shared(struct pc_dp *dp)
 			err = pc_dp_hot_map(dp);
 		/* Those of an earlier daemon have to be counted. */
 		dp->counted = !dp->status.adopted;
-		if (!err && !dp->counted)
+		if (!err && !dp->counted) {
+			pc_dp_found_new(dp);
 			err = pc_dp_tables_count(dp);
+		}
 	}
 	return err && !dp->status.kernel_error
 		       ? pc_dp_fail_step(dp, err, "map the shared memory", "")
@@ -426,6 +428,7 @@ void pc_dp_close(struct pc_dp *dp)
 		return;
 	unmap_ctl(dp);
 	drop_kernel(dp);
+	pc_dp_found_free(dp);
 	pc_dp_user_close(&dp->user);
 	free(dp);
 }

@@ -196,6 +196,16 @@ void pc_dp_batch_begin(struct pc_dp *dp)
 	(void)dp;
 }
 
+bool pc_dp_none_stale(struct pc_dp *dp)
+{
+	return false;
+}
+
+bool pc_dp_nexthop_named(struct pc_dp *dp, uint32_t index)
+{
+	return false;
+}
+
 int pc_dp_batch_end(struct pc_dp *dp)
 {
 	(void)dp;

@@ -58,8 +58,6 @@ enum pc_turn_drop {
 	PC_TURN_DROP_NO_CHANNEL,
 	PC_TURN_DROP_NO_PERMISSION,
 	PC_TURN_DROP_PEER_POLICY,
-	PC_TURN_DROP_QUOTA,
-	PC_TURN_DROP_RATE,
 	PC_TURN_DROP_COUNT
 };
 
@@ -188,9 +186,10 @@ struct pc_turn_ops {
 	 * it: asked last, when nothing else stands against it. @d is what is to be sent; its tos
 	 * may be changed (CE, DSCP). @wire_bytes: IP total length. One between two tenants is asked
 	 * for twice: up for the sender, then down for the receiver, who may refuse what the first
-	 * has paid for.
+	 * has paid for. Who says no counts the drop: it alone knows which limit it was.
 	 */
-	bool (*admit)(void *ctx, uint32_t slot, bool up, struct pc_dgram *d, uint32_t wire_bytes);
+	bool (*admit)(void *ctx, uint32_t slot, bool up, struct pc_dgram *d, uint32_t payload_bytes,
+		      uint32_t wire_bytes);
 	/*
 	 * A datagram was forwarded by user space. @up: from the tenant. Called right after the send
 	 * it is about (twice for a datagram between two tenants): what a socket refuses when the

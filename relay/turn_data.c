@@ -76,13 +76,11 @@ static void wrap_indication(struct pc_turn *t, const struct pc_addr *peer, struc
 	p->len += head + pad;
 }
 
-/* The last question before @d is sent. False: it was dropped. */
-static bool admit(const struct pc_turn_alloc *a, bool up, struct pc_dgram *d, uint32_t wire)
+/* The last question before @d is sent. False: it was dropped, and counted. */
+static bool admit(const struct pc_turn_alloc *a, bool up, struct pc_dgram *d, uint32_t payload,
+		  uint32_t wire)
 {
-	if (a->t->ops->admit(a->t->ctx, a->slot, up, d, wire))
-		return true;
-	pc_turn_drop(a->t, PC_TURN_DROP_RATE);
-	return false;
+	return a->t->ops->admit(a->t->ctx, a->slot, up, d, payload, wire);
 }
 
 /* To the client of @a, as coming from @peer. Consumes @p. False: it was dropped. */
@@ -110,7 +108,7 @@ static bool relay_down(struct pc_turn_alloc *a, const struct pc_addr *peer, stru
 	};
 	t->stats.data_down++;
 	wire = wire_bytes(a->path.client.ip.family, d.len);
-	if (!admit(a, false, &d, wire))
+	if (!admit(a, false, &d, bytes, wire))
 		return false;
 	t->ops->send_client(t->ctx, &a->path, &d);
 	t->ops->count(t->ctx, a->slot, false, bytes, wire);
@@ -140,7 +138,7 @@ static void relay_inside(struct pc_turn_alloc *a, const struct pc_turn_port *por
 		pc_turn_drop(t, PC_TURN_DROP_NO_PERMISSION);
 		return;
 	}
-	if (!admit(a, true, d, wire))
+	if (!admit(a, true, d, bytes, wire))
 		return;
 	p->tos = d->tos;
 	if (relay_down(perm->alloc, &from, p))
@@ -168,7 +166,7 @@ static void relay_up(struct pc_turn_alloc *a, const struct pc_addr *peer, struct
 		relay_inside(a, port, peer, &d, p, now);
 		return;
 	}
-	if (!admit(a, true, &d, wire))
+	if (!admit(a, true, &d, (uint32_t)d.len, wire))
 		return;
 	t->ops->send_peer(t->ctx, port->socket->handle, peer, &d);
 	t->ops->count(t->ctx, a->slot, true, (uint32_t)d.len, wire);

@@ -103,9 +103,9 @@ struct pc_rate_root {
 };
 
 /*
- * pc_credit, ARRAY of sessions, and another of tenants for their quotas; BPF_F_MMAPABLE. A session's
- * is of payload bytes, which both ends can count; a quota is of bytes as above. Only the daemon
- * writes authorised, and never lowers it below used.
+ * pc_credit, ARRAY of sessions, and another of tenants for their quotas; BPF_F_MMAPABLE. A
+ * session's is of payload bytes, which both ends can count; a quota is of bytes as above. Only the
+ * daemon writes authorised, and never lowers it below used.
  */
 struct pc_credit {
 	__u64 authorised; /* bytes; PC_CREDIT_UNLIMITED: used is not kept */

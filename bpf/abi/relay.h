@@ -37,13 +37,13 @@
 #define PC_MAP_NEXTHOP "pc3_nexthop"
 #define PC_MAP_TXPORT  "pc3_txport"
 /* Limits of tenants: see abi/rate.h. */
-#define PC_MAP_RATE    "pc3_rate"
-#define PC_MAP_CLOCK   "pc3_clock"
-#define PC_MAP_LEASE   "pc3_lease"
-#define PC_MAP_ROOT    "pc3_root"
-#define PC_MAP_QUOTA   "pc3_quota"
-#define PC_MAP_CREDIT  "pc3_credit"
-#define PC_PROG_RELAY  "pc3_relay"
+#define PC_MAP_RATE   "pc3_rate"
+#define PC_MAP_CLOCK  "pc3_clock"
+#define PC_MAP_LEASE  "pc3_lease"
+#define PC_MAP_ROOT   "pc3_root"
+#define PC_MAP_QUOTA  "pc3_quota"
+#define PC_MAP_CREDIT "pc3_credit"
+#define PC_PROG_RELAY "pc3_relay"
 /* Pinned link of one interface: PC_LINK_PREFIX "IFINDEX". */
 #define PC_LINK_PREFIX	     "pc3_link_"
 

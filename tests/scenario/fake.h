@@ -341,7 +341,8 @@ static inline void fake_clients_clear(struct fake *f)
 	}
 }
 
-static inline bool fake_admit(void *ctx, uint32_t slot, bool up, struct pc_dgram *d, uint32_t wire)
+static inline bool fake_admit(void *ctx, uint32_t slot, bool up, struct pc_dgram *d,
+			      uint32_t payload, uint32_t wire)
 {
 	struct fake *f = ctx;
 
@@ -349,6 +350,7 @@ static inline bool fake_admit(void *ctx, uint32_t slot, bool up, struct pc_dgram
 		f->refuse[!up]--;
 		f->refused++;
 		fake_event(f, "refused slot=%u dir=%s wire=%u", slot, up ? "up" : "down", wire);
+		fake_event(f, "drop reason=rate");
 		return false;
 	}
 	if (f->mark[!up]) {
@@ -367,9 +369,8 @@ static inline void fake_count(void *ctx, uint32_t slot, bool up, uint32_t payloa
 static inline void fake_drop(void *ctx, enum pc_turn_drop reason)
 {
 	static const char *const names[PC_TURN_DROP_COUNT] = {
-		"malformed",   "length",	"ttl",	      "unauthenticated",
-		"source_rate", "no_allocation", "no_channel", "no_permission",
-		"peer_policy", "quota",		"rate",
+		"malformed",	 "length",     "ttl",		"unauthenticated", "source_rate",
+		"no_allocation", "no_channel", "no_permission", "peer_policy",
 	};
 
 	fake_event(ctx, "drop reason=%s", names[reason]);

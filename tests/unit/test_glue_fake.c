@@ -429,7 +429,7 @@ static void test_tenant_in_kernel(void **state)
 static bool admits(uint32_t slot, bool up, uint32_t bytes, uint8_t *tos)
 {
 	struct pc_dgram dgram = { .tos = *tos };
-	bool yes = pc_glue_ops.admit(g, slot, up, &dgram, bytes);
+	bool yes = pc_glue_ops.admit(g, slot, up, &dgram, bytes - 28, bytes);
 
 	*tos = dgram.tos;
 	return yes;
@@ -477,6 +477,30 @@ static void test_rate(void **state)
 	assert_false(admits(4, true, 1500, &tos));
 }
 
+/* A session without credit, whoever it belongs to; and nothing of it is charged to its tenant. */
+static void test_credit(void **state)
+{
+	const struct pc_dp_rates *rates = pc_dp_rates(d.dp);
+	struct pc_count *counts = pc_dp_count_user(d.dp);
+	uint64_t before = g->reasons[PC_REASON_DROP_CREDIT];
+	struct pc_rate rate = slow_rate();
+	uint8_t tos = 0;
+
+	g->limits[3] = 1;
+	rate.committed = pc_rate_word(1000000);
+	pc_rate_store(&rates->rate[pc_rate_index(1, PC_RATE_UP)], &rate);
+	rates->credit[3] = rates->credit[2] = (struct pc_credit){ .authorised = 100 };
+	assert_true(admits(3, true, 128, &tos)); /* 100 bytes of payload */
+	assert_false(admits(3, true, 29, &tos));
+	assert_int_equal(rates->lease[pc_rate_index(1, PC_RATE_UP)].bytes, 128);
+	assert_false(admits(2, true, 129, &tos));
+	assert_true(admits(2, true, 128, &tos));
+	assert_true(rates->credit[2].used == 100 && rates->credit[3].used == 100);
+	assert_int_equal(counts[3].drops_credit, 1);
+	assert_int_equal(counts[3].drops_rate, 0);
+	assert_int_equal(g->reasons[PC_REASON_DROP_CREDIT], before + 2);
+}
+
 /* Near its limit, what can be marked is; the class of the plan leaves ECN alone. */
 static void test_marks(void **state)
 {
@@ -516,6 +540,7 @@ int main(void)
 		CASE(test_tenant_in_kernel),
 		CASE(test_rate),
 		CASE(test_marks),
+		CASE(test_credit),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

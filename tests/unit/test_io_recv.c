@@ -95,7 +95,8 @@ static void op_client_del(void *ctx, const struct pc_turn_path *path)
 {
 }
 
-static bool op_admit(void *ctx, uint32_t slot, bool up, struct pc_dgram *d, uint32_t wire_bytes)
+static bool op_admit(void *ctx, uint32_t slot, bool up, struct pc_dgram *d, uint32_t payload_bytes,
+		     uint32_t wire_bytes)
 {
 	return true;
 }

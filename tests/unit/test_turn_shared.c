@@ -156,7 +156,8 @@ static void flow_del(void *ctx, const struct pc_turn_flow *flow)
 {
 }
 
-static bool admit(void *ctx, uint32_t slot, bool up, struct pc_dgram *d, uint32_t wire_bytes)
+static bool admit(void *ctx, uint32_t slot, bool up, struct pc_dgram *d, uint32_t payload_bytes,
+		  uint32_t wire_bytes)
 {
 	return true;
 }

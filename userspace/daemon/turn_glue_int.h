@@ -32,7 +32,8 @@ int pc_glue_limits_init(struct pc_glue *g);
 void pc_glue_limits_set(struct pc_glue *g, uint32_t slot); /* of an open slot */
 void pc_glue_limits_clear(struct pc_glue *g, uint32_t slot);
 uint32_t pc_glue_limits(const struct pc_glue *g, uint32_t slot);
-bool pc_glue_admit(void *ctx, uint32_t slot, bool up, struct pc_dgram *d, uint32_t wire_bytes);
+bool pc_glue_admit(void *ctx, uint32_t slot, bool up, struct pc_dgram *d, uint32_t payload_bytes,
+		   uint32_t wire_bytes);
 
 int pc_glue_tables_init(struct pc_glue *g);
 void pc_glue_tables_free(struct pc_glue *g);

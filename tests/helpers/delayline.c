@@ -40,6 +40,7 @@
 #define AHEAD_NS    30000 /* a frame due this soon is sent now: fewer wake-ups */
 #define LATE_BINS   200
 #define LATE_BIN_NS 50000
+#define DRAIN_NS    (100 * PC_NS_PER_MS)
 #define NEVER	    UINT64_MAX
 
 struct end {
@@ -218,13 +219,20 @@ static void wait_arrival(struct line *l)
 	poll(p, 2 * l->n, 100);
 }
 
+/* What is under way when we are told to stop still gets there. */
 static void run(struct line *l)
 {
-	while (!stop) {
+	uint64_t end = NEVER;
+
+	for (;;) {
 		struct tpacket2_hdr *h = NULL;
 		uint64_t due, now = pc_clock_realtime();
 		struct direction *d = first(l, &h, &due);
 
+		if (stop && end == NEVER)
+			end = now + l->delay + DRAIN_NS;
+		if (stop && (!d || now >= end))
+			return;
 		if (!d) {
 			wait_arrival(l);
 		} else if (due <= now + AHEAD_NS) {

@@ -77,7 +77,12 @@ direct() {
 }
 
 relayed() {
+	local name
 	ns_add relay client peer line
+	# Nothing but what is measured: no solicitations.
+	for name in relay client peer line; do
+		in_ns $name sysctl -qw net.ipv6.conf.default.disable_ipv6=1
+	done
 	veth relay c0 client eth0
 	veth relay p0 line l0
 	cable line m0 peer eth0

@@ -447,6 +447,28 @@ static void test_batch_again(void **state)
 	pc_dp_close(dp);
 }
 
+/* What was there, set, deleted and set again is there. */
+static void test_batch_delete(void **state)
+{
+	struct pc_dp_flow flow = env_flow(1), other = env_flow(2);
+	struct pc_dp *dp = env_open();
+	uint32_t used, size;
+
+	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
+	assert_int_equal(pc_dp_flow_set(dp, &other), 0);
+	pc_dp_close(dp);
+	dp = env_open();
+	pc_dp_batch_begin(dp);
+	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
+	assert_int_equal(pc_dp_flow_del(dp, &flow), 0);
+	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
+	assert_int_equal(pc_dp_batch_end(dp), 0);
+	assert_false(pc_dp_none_stale(dp));
+	assert_int_equal(pc_dp_flow_usage(dp, &used, &size), 0);
+	assert_int_equal(used, 4);
+	pc_dp_close(dp);
+}
+
 static void test_flow_full(void **state)
 {
 	struct pc_dp_config config = env_config();
@@ -717,10 +739,11 @@ static void test_hot_full(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_hot),	   T(test_hot_full),  T(test_flow_families), T(test_flow_entries),
-		T(test_flow_full), T(test_perm_four), T(test_perm_mixed),    T(test_perm_full),
-		T(test_ports),	   T(test_clients),   T(test_batch),	     T(test_batch_again),
-		T(test_sweep),	   T(test_decode),
+		T(test_hot),	      T(test_hot_full),	 T(test_flow_families),
+		T(test_flow_entries), T(test_flow_full), T(test_perm_four),
+		T(test_perm_mixed),   T(test_perm_full), T(test_ports),
+		T(test_clients),      T(test_batch),	 T(test_batch_again),
+		T(test_batch_delete), T(test_sweep),	 T(test_decode),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

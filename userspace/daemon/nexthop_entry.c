@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/siphash.h"
 
+#define NO_SLOT	   UINT32_MAX
 #define IDLE_NS	   (10 * PC_NS_PER_S)
 #define PROBE_NS   (30 * PC_NS_PER_S)
 #define USE_MIN_NS PC_NS_PER_S
@@ -79,7 +80,8 @@ static void write_hop(struct pc_nexthop_entry *e, const struct pc_dp_nexthop *ho
 		return;
 	e->hop = *hop;
 	/* Without a kernel half there is nobody to tell. */
-	pc_dp_nexthop_set(e->table->dp, e->index, &e->hop);
+	if (e->index != NO_SLOT)
+		pc_dp_nexthop_set(e->table->dp, e->index, &e->hop);
 }
 
 static void update(struct pc_nexthop_entry *e, const struct pc_dp_nexthop *link, const uint8_t *mac,
@@ -190,9 +192,26 @@ static void entry_free(struct pc_nexthop_entry *e)
 	free(e);
 }
 
-/* Next-fit, so that a slot that was freed rests for as long as possible. */
-static int find_slot(struct pc_nexthop_table *t, uint32_t *ret_index)
+/* One of an earlier daemon that leads the same way: flows that name it need not be written. */
+static bool find_same(struct pc_nexthop_table *t, const struct pc_dp_nexthop *hop,
+		      uint32_t *ret_index)
 {
+	for (uint32_t i = 0; t->reserved && i < PC_MAX_NEXTHOPS; i++) {
+		if (!t->slots[i] && (t->reserved[i / 8] & (1u << (i % 8))) &&
+		    pc_dp_nexthop_is(t->dp, i, hop)) {
+			*ret_index = i;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Next-fit, so that a slot that was freed rests for as long as possible. */
+static int find_slot(struct pc_nexthop_table *t, const struct pc_dp_nexthop *hop,
+		     uint32_t *ret_index)
+{
+	if (find_same(t, hop, ret_index))
+		return 0;
 	for (uint32_t n = 0; n < PC_MAX_NEXTHOPS; n++) {
 		uint32_t i = (t->cursor + n) % PC_MAX_NEXTHOPS;
 
@@ -224,7 +243,6 @@ int pc_nexthop_entry_get(struct pc_nexthop_table *t, const struct pc_nexthop_key
 {
 	uint64_t hash = neigh_hash(t, key->oif, &key->via);
 	struct pc_nexthop_entry *e = find(t, key, hash);
-	uint32_t index;
 	int err;
 
 	if (e) {
@@ -232,23 +250,25 @@ int pc_nexthop_entry_get(struct pc_nexthop_table *t, const struct pc_nexthop_key
 		*ret_entry = e;
 		return 0;
 	}
-	err = find_slot(t, &index);
-	if (err)
-		return err;
 	e = calloc(1, sizeof(*e));
 	if (!e)
 		return -ENOMEM;
 	e->key = *key;
 	e->table = t;
-	e->index = index;
+	e->index = NO_SLOT;
 	e->refs = 1;
 	e->use_interval_ns = USE_MIN_NS;
-	t->slots[index] = e;
+	refresh(e, now);
+	err = find_slot(t, &e->hop, &e->index);
+	if (err) {
+		free(e);
+		return err;
+	}
+	t->slots[e->index] = e;
 	t->used++;
 	pc_htab_insert(&t->by_neigh, &e->node, hash);
 	/* Whatever an earlier daemon left in the slot goes, also when nothing is known yet. */
-	e->hop.ifindex = UINT32_MAX;
-	refresh(e, now);
+	pc_dp_nexthop_set(t->dp, e->index, &e->hop);
 	*ret_entry = e;
 	return 0;
 }

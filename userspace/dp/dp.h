@@ -212,6 +212,8 @@ struct pc_dp_nexthop {
 	uint16_t vlan[2];
 };
 int pc_dp_nexthop_set(struct pc_dp *dp, uint32_t index, const struct pc_dp_nexthop *nh);
+/* Whether that is what is written there, and leads somewhere. */
+bool pc_dp_nexthop_is(struct pc_dp *dp, uint32_t index, const struct pc_dp_nexthop *nh);
 
 /* --- limits of tenants: abi/rate.h, lib/rate.h --- */
 

@@ -59,13 +59,14 @@ void pc_dp_batch_flush(struct pc_dp *dp, enum pc_dp_map map)
 void pc_dp_batch_add(struct pc_dp *dp, const struct pc_dp_item *item)
 {
 	const struct pc_dp_map_info *info = &pc_dp_maps[item->map];
-	uint32_t at = dp->batch->map[item->map - PC_DP_FIRST_TABLE].n++;
+	unsigned int i = item->map - PC_DP_FIRST_TABLE;
+	uint32_t at = dp->batch->map[i].n;
 
-	memcpy(dp->batch->map[item->map - PC_DP_FIRST_TABLE].keys + at * info->key_size, &item->key,
-	       info->key_size);
-	memcpy(dp->batch->map[item->map - PC_DP_FIRST_TABLE].values + at * info->value_size,
-	       &item->value, info->value_size);
-	pc_dp_found_again(dp, item->map, &item->key);
+	if (pc_dp_found_again(dp, item->map, &item->key, &item->value))
+		return;
+	memcpy(dp->batch->map[i].keys + at * info->key_size, &item->key, info->key_size);
+	memcpy(dp->batch->map[i].values + at * info->value_size, &item->value, info->value_size);
+	dp->batch->map[i].n = at + 1;
 	if (at + 1 == PC_BATCH)
 		pc_dp_batch_flush(dp, item->map);
 }

@@ -338,6 +338,11 @@ const struct pc_dp_limits *pc_dp_fake_limits(void)
 	return &world.limits;
 }
 
+bool pc_dp_nexthop_is(struct pc_dp *dp, uint32_t index, const struct pc_dp_nexthop *nh)
+{
+	return false;
+}
+
 const struct pc_nexthop *pc_dp_fake_nexthop(uint32_t index)
 {
 	return &world.nexthops[index];

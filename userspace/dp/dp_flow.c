@@ -98,6 +98,8 @@ static int delete_key(struct pc_dp *dp, enum pc_dp_map map, const void *key)
 {
 	if (dp->batch)
 		pc_dp_batch_flush(dp, map);
+	/* Seldom, and then what was found is no longer what is there. */
+	pc_dp_found_free(dp);
 	pc_dp_hot_del(dp, map, key);
 	if (bpf_map_delete_elem(dp->map_fd[map], key))
 		return errno == ENOENT ? 0 : -errno;

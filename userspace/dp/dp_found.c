@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What an earlier daemon left in the tables: a hash of every key, and the next hops they name. So
- * that a daemon that sets all of it again need not walk the tables once more to find what is stale.
+ * What an earlier daemon left in the tables: a hash of every entry, and the next hops they name. So
+ * that a daemon that sets all of it again writes only what is another now, and need not walk the
+ * tables once more to find what is stale.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,11 +11,15 @@
 #include "base/siphash.h"
 #include "dp/dp_int.h"
 
-/* Hashes with their lowest bit clear, set once the key was set again; 0: a free place. */
+/* Of a key with its lowest bit clear, set once the key was set again; 0: a free place. */
+struct found {
+	uint64_t key, value;
+};
+
 struct pc_dp_found {
 	uint8_t hash_key[16];
 	uint8_t hops[PC_MAX_NEXTHOPS / 8];
-	uint64_t *hashes;
+	struct found *places;
 	size_t mask, taken;
 	uint32_t n, again; /* found, and of those set again */
 };
@@ -22,7 +27,7 @@ struct pc_dp_found {
 void pc_dp_found_free(struct pc_dp *dp)
 {
 	if (dp->found)
-		free(dp->found->hashes);
+		free(dp->found->places);
 	free(dp->found);
 	dp->found = NULL;
 }
@@ -35,8 +40,8 @@ void pc_dp_found_new(struct pc_dp *dp)
 		return;
 	dp->found = f;
 	f->mask = 1023;
-	f->hashes = calloc(f->mask + 1, sizeof(*f->hashes));
-	if (!f->hashes || getrandom(f->hash_key, sizeof(f->hash_key), 0) != sizeof(f->hash_key))
+	f->places = calloc(f->mask + 1, sizeof(*f->places));
+	if (!f->places || getrandom(f->hash_key, sizeof(f->hash_key), 0) != sizeof(f->hash_key))
 		pc_dp_found_free(dp);
 }
 
@@ -47,28 +52,36 @@ static uint64_t hash_of(const struct pc_dp_found *f, enum pc_dp_map map, const v
 	return (hash & ~1ull) ? hash & ~1ull : 2;
 }
 
-static uint64_t *place_of(uint64_t *hashes, size_t mask, uint64_t hash)
+/* What the program writes does not count. */
+static uint64_t hash_value(const struct pc_dp_found *f, enum pc_dp_map map, const void *value)
+{
+	if (map == PC_DP_CLIENTS)
+		return ((const struct pc_client *)value)->slot;
+	return pc_siphash24(f->hash_key, value, pc_dp_maps[map].value_size);
+}
+
+static struct found *place_of(struct found *places, size_t mask, uint64_t hash)
 {
 	size_t i = hash >> 8 & mask;
 
-	while (hashes[i] && (hashes[i] & ~1ull) != hash)
+	while (places[i].key && (places[i].key & ~1ull) != hash)
 		i = (i + 1) & mask;
-	return &hashes[i];
+	return &places[i];
 }
 
 static bool grow(struct pc_dp_found *f)
 {
 	size_t mask = 2 * f->mask + 1;
-	uint64_t *hashes = calloc(mask + 1, sizeof(*hashes));
+	struct found *places = calloc(mask + 1, sizeof(*places));
 
-	if (!hashes)
+	if (!places)
 		return false;
 	for (size_t i = 0; i <= f->mask; i++) {
-		if (f->hashes[i])
-			*place_of(hashes, mask, f->hashes[i]) = f->hashes[i];
+		if (f->places[i].key)
+			*place_of(places, mask, f->places[i].key & ~1ull) = f->places[i];
 	}
-	free(f->hashes);
-	f->hashes = hashes;
+	free(f->places);
+	f->places = places;
 	f->mask = mask;
 	return true;
 }
@@ -109,27 +122,33 @@ void pc_dp_found_add(struct pc_dp *dp, enum pc_dp_map map, const void *key, cons
 	if (!make_room(dp))
 		return;
 	hash = hash_of(f, map, key);
-	*place_of(f->hashes, f->mask, hash) = hash;
+	*place_of(f->places, f->mask, hash) =
+		(struct found){ .key = hash, .value = hash_value(f, map, value) };
 	f->taken++;
 	f->n++;
 }
 
-void pc_dp_found_again(struct pc_dp *dp, enum pc_dp_map map, const void *key)
+bool pc_dp_found_again(struct pc_dp *dp, enum pc_dp_map map, const void *key, const void *value)
 {
 	struct pc_dp_found *f = dp->found;
-	uint64_t *place, hash;
+	struct found *place;
+	uint64_t key_hash, hash;
+	bool same;
 
 	if (!f || !make_room(dp))
-		return;
-	hash = hash_of(f, map, key);
-	place = place_of(f->hashes, f->mask, hash);
-	if (!*place) { /* a new one */
+		return false;
+	key_hash = hash_of(f, map, key);
+	hash = hash_value(f, map, value);
+	place = place_of(f->places, f->mask, key_hash);
+	same = place->key && place->value == hash;
+	if (!place->key) { /* a new one */
 		dp->used[map]++;
 		f->taken++;
-	} else if (!(*place & 1)) {
+	} else if (!(place->key & 1)) {
 		f->again++;
 	}
-	*place = hash | 1;
+	*place = (struct found){ .key = key_hash | 1, .value = hash };
+	return same;
 }
 
 bool pc_dp_nexthop_named(struct pc_dp *dp, uint32_t index)

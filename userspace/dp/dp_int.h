@@ -278,8 +278,8 @@ int pc_dp_tables_count(struct pc_dp *dp);
 void pc_dp_found_new(struct pc_dp *dp);
 void pc_dp_found_free(struct pc_dp *dp);
 void pc_dp_found_add(struct pc_dp *dp, enum pc_dp_map map, const void *key, const void *value);
-/* In a batch: the key is set. */
-void pc_dp_found_again(struct pc_dp *dp, enum pc_dp_map map, const void *key);
+/* In a batch: the entry is set. Whether it is there, just as it is to be. */
+bool pc_dp_found_again(struct pc_dp *dp, enum pc_dp_map map, const void *key, const void *value);
 bool pc_dp_found_all_again(const struct pc_dp *dp);
 
 /* --- dp_batch.c: while dp->batch is set --- */

@@ -167,6 +167,17 @@ int pc_dp_nexthop_set(struct pc_dp *dp, uint32_t index, const struct pc_dp_nexth
 	return err;
 }
 
+bool pc_dp_nexthop_is(struct pc_dp *dp, uint32_t index, const struct pc_dp_nexthop *nh)
+{
+	struct pc_nexthop nexthop;
+
+	if (!dp->nexthops || index >= PC_MAX_NEXTHOPS || pc_dp_nexthop_encode(nh, &nexthop))
+		return false;
+	nexthop.txport = active_copy(slot_at(dp, index))->txport;
+	return nexthop.ifindex &&
+	       !memcmp(&nexthop, active_copy(slot_at(dp, index)), sizeof(nexthop));
+}
+
 void pc_dp_nexthops_refresh(struct pc_dp *dp)
 {
 	if (!dp->nexthops)

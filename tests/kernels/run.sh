@@ -7,7 +7,7 @@
 # booted in QEMU, emulated, with this machine's /usr and the repository shared read-only over 9p;
 # guest.sh runs there, and what it prints appears here behind the kernel's version.
 #   PC_KERNELS           meta packages of the kernels, by default linux-image-amd64
-#   PC_KERNELS_SECONDS   how long one guest may take, by default 1200
+#   PC_KERNELS_SECONDS   how long one guest may take, by default 2400
 # What cannot be had here is a skip, counted like the skips in the guest.
 set -u
 export LC_ALL=C
@@ -15,7 +15,7 @@ cd "$(dirname "$0")/../.." || exit 1
 
 build=build${SAN:+/san}${COV:+/cov}
 store=$PWD/build/kernels
-limit=${PC_KERNELS_SECONDS:-1200}
+limit=${PC_KERNELS_SECONDS:-2400}
 passed=0 failed=0 skipped=0
 failures=()
 vm=
@@ -123,13 +123,13 @@ start_vm() {
 	local environment
 	environment="SAN=${SAN:-} COV=${COV:-} PC_TEST_LOGS=$1 PC_GUEST_FILTERS=$filters"
 	timeout -k 5 "$limit" qemu-system-x86_64 -nodefaults -no-user-config -machine q35,usb=off \
-		-accel tcg,thread=multi,tb-size=512 -cpu max,la57=off -smp 2 -m 1024 \
+		-accel tcg,thread=multi,tb-size=512 -cpu max,la57=off -smp 2 -m 4096 \
 		-display none -no-reboot -serial stdio \
 		-kernel "$tree/boot/vmlinuz-$release" -initrd "$tree/initramfs" \
 		-virtfs "$(share usr /usr ,readonly=on)" -virtfs "$(share src "$PWD" ,readonly=on)" \
 		-virtfs "$(share modules "$tree/lib/modules" ,readonly=on)" -virtfs "$(share logs "$PWD/$1")" \
 		-append "console=ttyS0,115200 quiet loglevel=3 panic=-1 tsc=reliable mitigations=off \
-random.trust_cpu=on no_timer_check net.ifnames=0 $environment" \
+random.trust_cpu=on watchdog_thresh=60 no_timer_check net.ifnames=0 $environment" \
 		</dev/null >"$1/console" 2>&1 &
 	vm=$!
 }

@@ -49,7 +49,7 @@ flood() {
 			send "$kind" $CHUNK random
 		fi
 	done
-	echo done >"$T/flood.done"
+	echo "done" >"$T/flood.done"
 }
 
 # What the kernel left to pcd of what may be a stranger's.

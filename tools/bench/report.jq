@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
 # Runs of relay_load (one JSON object each, with relay and rep) to the report.
-#   jq -s --argjson conditions ... --argjson prog_cost ... -f report.jq RUNS
+#   jq -s --argjson conditions ... --argjson prog_cost ... --argjson scale ... -f report.jq RUNS
 #
 # Net cost of a packet = (busy seconds of the run / sent) - (the same of the baseline of the same
 # repetition, payload and generator). Every figure is the median of the repetitions, without those in
@@ -62,6 +62,7 @@ def key: "\(.rep) \(.payload) \(generator)";
 | {
 	conditions: $conditions,
 	prog_cost: $prog_cost,
+	scale: $scale,
 	baselines: $baselines,
 	relays: ($relays | map(. + {
 		times_coturn: ratio(.packets_per_cpu_second.median;
@@ -77,6 +78,9 @@ def key: "\(.rep) \(.payload) \(generator)";
 			value: cost_of($prog_cost; "UDP to ChannelData"), limit: 5, most: true},
 		{name: "unrelated UDP, floors", goal: "<= 2",
 			value: cost_of($prog_cost; "unrelated UDP"), limit: 2, most: true},
+		{name: "65 536 sessions at random, times one", goal: "<= 1.5",
+			value: ($scale | map(select(.sessions == 65536)) | first | .factor),
+			limit: 1.5, most: true},
 		{name: "XDP native, times coturn", goal: ">= 20",
 			value: ratio($native.packets_per_cpu_second.median;
 				$coturn.packets_per_cpu_second.median), limit: 20, most: false,

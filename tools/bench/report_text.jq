@@ -31,6 +31,14 @@ def least_most($d): "\(.min | fixed($d)) - \(.max | fixed($d))";
 (.prog_cost[] | "  \(.name | padr(32)) \(.ns | fixed(1) | pad(10)) \(.floors | fixed(2) | pad(9))   "
 	+ (if .budget > 0 then "<= \(.budget)" else "-" end)),
 "",
+"The same by number of sessions, each with a channel, IPv4, there and back in turn",
+"  every packet of another session, drawn at random; one: always the same one",
+"   sessions    ns/packet    floors    factor    one: ns       MiB    load ms   write ms",
+(.scale[] | "  \(.sessions | pad(9)) \(.ns | fixed(1) | pad(12)) \(.floors | fixed(2) | pad(9))"
+	+ " \(.factor | fixed(2) | pad(9)) \(.one_ns | fixed(1) | pad(10))"
+	+ " \(.memory_bytes / 1048576 | fixed(0) | pad(9)) \(.load_ms | pad(10))"
+	+ " \(.fill_ms | pad(10))"),
+"",
 "Relayed packets per CPU-second, client to peer, ChannelData to UDP over veth",
 "  N delivered packets / (CPU-seconds the whole machine was busy - CPU-seconds of the same",
 "  generator and sink without a relay between them). coturn and xdp = off: \($c.rate) packets/s",

@@ -8,7 +8,7 @@
 # Takes up to four minutes and the patience.
 #
 # What is measured, in one run on one machine, so that ratios can be compared:
-#  1. the XDP program beside an empty one (prog_cost);
+#  1. the XDP program beside an empty one (prog_cost), and by number of sessions (scale_cost);
 #  2. packets relayed per CPU-second, from end to end over veth, through coturn, through pcd in user
 #     space, and through pcd in XDP, generic and native.
 #
@@ -34,7 +34,7 @@ cd "$(dirname "$0")/../.." || exit 1
 . tools/bench/lib.sh
 
 quick=0 out=$PC_BUILD/bench
-repetitions=9 cost_rounds=2000 live=2000000 paced=50000 rate=50000
+repetitions=9 cost_rounds=2000 scale_args=60 live=2000000 paced=50000 rate=50000
 sizes=(160 20 1200)
 
 usage() {
@@ -61,7 +61,7 @@ parse_options() {
 		shift
 	done
 	[ $quick = 0 ] || {
-		repetitions=1 cost_rounds=50 live=200000 paced=10000 PATIENCE=0
+		repetitions=1 cost_rounds=50 scale_args="10 65536" live=200000 paced=10000 PATIENCE=0
 	}
 }
 
@@ -75,7 +75,8 @@ check_machine() {
 	for tool in turnserver jq gnuplot ethtool taskset; do
 		command -v $tool >/dev/null || die "$tool is not installed"
 	done
-	for tool in "$PC_BIN/pcd" "$PC_BUILD/bench/relay_load" "$PC_BUILD/bench/prog_cost"; do
+	for tool in "$PC_BIN/pcd" "$PC_BUILD/bench/relay_load" "$PC_BUILD/bench/prog_cost" \
+		"$PC_BUILD/bench/scale_cost"; do
 		[ -x "$tool" ] || die "$tool is not built: make benches"
 	done
 	mkdir -p "$out" || die "cannot make $out"
@@ -158,13 +159,19 @@ plot() {
 	gnuplot -e "data='$T/relay.dat'; out='$out/relay.svg'" tools/bench/relay.gp
 }
 
+plot_scale() {
+	jq -r '.scale.points[] | "\(.sessions) \(.ns) \(.one_ns)"' "$T/scale.json" >"$T/scale.dat" &&
+		gnuplot -e "data='$T/scale.dat'; out='$out/scale.svg'" tools/bench/scale.gp
+}
+
 report() {
 	conditions >"$T/conditions.json" || return 1
 	jq -s --slurpfile c "$T/conditions.json" --slurpfile p "$T/prog_cost.json" \
-		"(\$c[0]) as \$conditions | (\$p[0].prog_cost.cases) as \$prog_cost |
+		--slurpfile s "$T/scale.json" \
+		"(\$s[0].scale.points) as \$scale | (\$c[0]) as \$conditions | (\$p[0].prog_cost.cases) as \$prog_cost |
 		$(cat tools/bench/report.jq)" "$T/runs.jsonl" >"$T/report.json" &&
 		jq -r -f tools/bench/report_text.jq "$T/report.json" >"$T/report.txt" || return 1
-	cp "$T/report.json" "$T/report.txt" "$out"/ && plot
+	cp "$T/report.json" "$T/report.txt" "$out"/ && plot_scale && plot
 }
 
 parse_options "$@"
@@ -177,6 +184,9 @@ before=$OTHER
 say "other processes use $before % of the CPUs"
 say "XDP program beside an empty one"
 "$PC_BUILD/bench/prog_cost" -j $cost_rounds >"$T/prog_cost.json" || die "prog_cost failed"
+say "the same by number of sessions"
+# shellcheck disable=SC2086
+"$PC_BUILD/bench/scale_cost" -j $scale_args >"$T/scale.json" || die "scale_cost failed"
 relays_up
 say "up: ${RELAYS[*]}"
 bind_all

@@ -43,6 +43,7 @@
 #define PC_MAP_ROOT   "pc3_root"
 #define PC_MAP_QUOTA  "pc3_quota"
 #define PC_MAP_CREDIT "pc3_credit"
+#define PC_MAP_PURSE  "pc3_purse"
 #define PC_PROG_RELAY "pc3_relay"
 /* Pinned link of one interface: PC_LINK_PREFIX "IFINDEX". */
 #define PC_LINK_PREFIX	     "pc3_link_"

@@ -64,6 +64,28 @@ PC_CREDIT_INLINE bool pc_credit_spend(struct pc_credit *credit, __u64 bytes)
 }
 
 /*
+ * Spends @bytes out of a purse that this CPU alone takes from; refills it, with more if there is
+ * enough, so that atomics are rare, and with what is needed where there is not.
+ */
+PC_CREDIT_INLINE bool pc_credit_refill(struct pc_credit *credit, __u64 *purse, __u64 bytes)
+{
+	__u64 need = bytes - *purse, more = PC_PURSE_BYTES;
+	__u64 authorised = PC_CREDIT_READ(credit->authorised);
+	__u64 used = PC_CREDIT_READ(credit->used);
+
+	/* Near the end less is taken, so that little is left with those who do not need it. */
+	if (authorised != PC_CREDIT_UNLIMITED && authorised - used < 4 * PC_PURSE_BYTES)
+		more = 0;
+	if (!pc_credit_spend(credit, need + more)) {
+		more = 0;
+		if (!pc_credit_spend(credit, need))
+			return false;
+	}
+	*purse = more;
+	return true;
+}
+
+/*
  * Gives back what was spent and not sent. What was spent while nothing was counted is not there,
  * and used never goes below 0.
  */

@@ -68,14 +68,19 @@ static __always_inline struct pc_flow *pc_find_hot4(__u64 first, __u64 second)
 {
 	__u32 set = pc_hot_set(first, second, pc_hot_shift);
 	struct pc_hot4 *hot = bpf_map_lookup_elem(&pc3_hot4, &set);
+	struct pc_flow *flow;
 
 	if (pc_unlikely(!hot))
 		return NULL;
 #pragma unroll
 	for (int i = 0; i < PC_HOT_WAYS; i++) {
 		if (pc_likely(*pc_u64_at(&hot->key[i], 0) == first &&
-			      *pc_u64_at(&hot->key[i], 8) == second))
-			return &hot->flow[i];
+			      *pc_u64_at(&hot->key[i], 8) == second)) {
+			flow = &hot->flow[i];
+			/* Else the compiler works it out again for every field. */
+			asm volatile("" : "+r"(flow));
+			return flow;
+		}
 	}
 	return NULL;
 }

@@ -175,4 +175,12 @@ struct {
 	__type(value, struct pc_credit);
 } pc3_credit SEC(".maps");
 
+/* By slot. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PC_DEFAULT_SESSIONS);
+	__type(key, __u32);
+	__type(value, __u64);
+} pc3_purse SEC(".maps");
+
 #endif

@@ -55,6 +55,21 @@ struct pc_kept {
 	__u8 tos, ttl;
 };
 
+/* A frame of one buffer is no longer. */
+#define PC_MOVE_MAX 4096
+
+struct pc_moved {
+	__u8 bytes[PC_MOVE_MAX];
+};
+
+/* A payload on its way from one place of the frame to another. Private to the program. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct pc_moved);
+} pc_moved SEC(".maps");
+
 static __always_inline __u32 pc_plan_udp_len(const struct pc_plan *plan)
 {
 	return sizeof(struct udphdr) + plan->head_out + plan->payload + plan->pad_out;
@@ -224,6 +239,30 @@ static __always_inline bool pc_rewrite_udp(void *udp, const void *end, const str
 }
 
 /*
+ * Drivers that leave no room in front: the payload moves behind, @len bytes from @from to @to, in a
+ * frame of @total bytes in the end. PASS_HEADROOM: nothing was touched.
+ */
+__noinline int pc_rewrite_move(struct xdp_md *ctx, __u32 from, __u32 to, __u32 len, __u32 total)
+{
+	__u64 frame = (void *)(long)ctx->data_end - (void *)(long)ctx->data;
+	__u32 zero = 0;
+	struct pc_moved *moved = bpf_map_lookup_elem(&pc_moved, &zero);
+	int grow;
+
+	asm volatile("" : "+r"(frame));
+	grow = (int)total - (int)frame;
+	asm volatile("" : "+r"(len));
+	if (!moved || len > PC_MOVE_MAX || (grow > 0 && bpf_xdp_adjust_tail(ctx, grow)))
+		return PC_REASON_PASS_HEADROOM;
+	if (len && (bpf_xdp_load_bytes(ctx, from, moved->bytes, len) ||
+		    bpf_xdp_store_bytes(ctx, to, moved->bytes, len)))
+		return PC_REASON_DROP_INTERNAL;
+	if (grow < 0 && bpf_xdp_adjust_tail(ctx, grow))
+		return PC_REASON_DROP_INTERNAL;
+	return PC_REASON_TX;
+}
+
+/*
  * Makes the frame as long as what is sent, at both ends: no Ethernet padding, no padding of
  * ChannelData. What may fail comes first and is taken back; cutting cannot be, and comes last.
  */
@@ -231,17 +270,22 @@ static __always_inline enum pc_reason pc_rewrite_room(struct xdp_md *ctx, const 
 						      const struct pc_plan *plan,
 						      const struct pc_way *way, bool in6, bool out6)
 {
-	__u32 front_in = pkt->l2_len + pc_ip_header(in6) + plan->head_in;
-	__u32 front_out = way->l2_len + pc_ip_header(out6) + plan->head_out;
-	__u32 want = front_in + sizeof(struct udphdr) + plan->payload + plan->pad_out;
-	int grow = (int)want - (int)pc_pkt_len(pkt);
+	__u32 front_in = pkt->l2_len + pc_ip_header(in6) + plan->head_in + sizeof(struct udphdr);
+	__u32 front_out = way->l2_len + pc_ip_header(out6) + plan->head_out + sizeof(struct udphdr);
+	__u32 behind = plan->payload + plan->pad_out;
+	int grow = (int)(front_in + behind) - (int)pc_pkt_len(pkt);
+	enum pc_reason reason = PC_REASON_PASS_HEADROOM;
 
 	if (pc_unlikely(grow > 0 && bpf_xdp_adjust_tail(ctx, grow)))
 		return PC_REASON_PASS_TAILROOM;
 	if (front_in != front_out && bpf_xdp_adjust_head(ctx, (int)front_in - (int)front_out)) {
-		if (pc_unlikely(grow > 0 && bpf_xdp_adjust_tail(ctx, -grow)))
+		if (front_in < front_out)
+			reason = pc_rewrite_move(ctx, front_in, front_out, plan->payload,
+						 front_out + behind);
+		if (reason == PC_REASON_PASS_HEADROOM && grow > 0 &&
+		    bpf_xdp_adjust_tail(ctx, -grow))
 			return PC_REASON_DROP_INTERNAL;
-		return PC_REASON_PASS_HEADROOM;
+		return reason;
 	}
 	if (pc_unlikely(grow < 0 && bpf_xdp_adjust_tail(ctx, grow)))
 		return PC_REASON_DROP_INTERNAL;

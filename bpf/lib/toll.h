@@ -52,13 +52,33 @@ __noinline int pc_toll_refill(__u32 index, __u32 wire, __u32 ecn)
 	return pc_rate_refill(&ref, bpf_ktime_get_ns(), wire, ecn & PC_ECN_CE);
 }
 
+/* Spends @bytes that are not in the purse of this CPU. Whether it may. */
+__noinline int pc_toll_credit(__u32 slot, __u32 bytes)
+{
+	struct pc_credit *credit = bpf_map_lookup_elem(&pc3_credit, &slot);
+	__u64 *purse = bpf_map_lookup_elem(&pc3_purse, &slot);
+
+	return credit && purse && pc_credit_refill(credit, purse, bytes);
+}
+
+static __always_inline bool pc_toll_pay(__u32 slot, __u32 bytes)
+{
+	__u64 *purse = bpf_map_lookup_elem(&pc3_purse, &slot);
+
+	if (pc_unlikely(!purse))
+		return false;
+	if (pc_unlikely(*purse < bytes))
+		return pc_toll_credit(slot, bytes);
+	*purse -= bytes;
+	return true;
+}
+
 /* Asks one side. @tos: as the packet has it, and as it is to be sent. */
 static __always_inline enum pc_reason pc_toll_take(const struct pc_side *side, __u64 now, __u8 *tos)
 {
 	__u32 index = pc_rate_index(side->tenant, side->direction);
-	__u32 slot = side->slot, verdict = PC_RATE_PASS;
 	struct pc_rate_lease *lease = NULL;
-	struct pc_credit *credit;
+	__u32 verdict = PC_RATE_PASS;
 
 	if (side->tenant) {
 		lease = bpf_map_lookup_elem(&pc3_lease, &index);
@@ -69,15 +89,14 @@ static __always_inline enum pc_reason pc_toll_take(const struct pc_side *side, _
 		if (pc_unlikely(verdict > PC_RATE_MARK))
 			return pc_toll_reason(verdict);
 	}
-	credit = bpf_map_lookup_elem(&pc3_credit, &slot);
-	if (pc_unlikely(!credit || !pc_credit_spend(credit, side->payload))) {
+	if (pc_unlikely(!pc_toll_pay(side->slot, side->payload))) {
 		if (lease)
 			pc_rate_undo(lease, side->wire);
 		return PC_REASON_DROP_CREDIT;
 	}
 	if (lease && pc_unlikely(lease->flags & PC_RATE_SET_DSCP))
 		*tos = lease->dscp << 2 | (*tos & PC_ECN_CE);
-	if (pc_unlikely(verdict == PC_RATE_MARK))
+	if (verdict == PC_RATE_MARK)
 		*tos |= PC_ECN_CE;
 	return PC_REASON_TX;
 }
@@ -127,16 +146,16 @@ __noinline int pc_toll_side(__u32 index, __u32 slot, __u32 payload, __u32 wire, 
 __noinline int pc_toll_undo(__u32 index, __u32 slot, __u32 payload, __u32 wire)
 {
 	struct pc_rate_lease *lease;
-	struct pc_credit *credit;
+	__u64 *purse;
 
 	if (slot == PC_NO_SLOT)
 		return 0;
 	lease = bpf_map_lookup_elem(&pc3_lease, &index);
 	if (index >= PC_RATES_PER_TENANT && lease)
 		pc_rate_undo(lease, wire);
-	credit = bpf_map_lookup_elem(&pc3_credit, &slot);
-	if (credit)
-		pc_credit_undo(credit, payload);
+	purse = bpf_map_lookup_elem(&pc3_purse, &slot);
+	if (purse)
+		*purse += payload;
 	return 0;
 }
 

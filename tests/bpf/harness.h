@@ -139,7 +139,8 @@ static inline void rig_prepare(struct rig *rig)
 					 0);
 		else if (strstr(name, "_flow") || strstr(name, "_perm"))
 			bpf_map__set_max_entries(map, RIG_FLOWS);
-		else if (!strcmp(name, PC_MAP_COUNT) || !strcmp(name, PC_MAP_CREDIT))
+		else if (!strcmp(name, PC_MAP_COUNT) || !strcmp(name, PC_MAP_CREDIT) ||
+			 !strcmp(name, PC_MAP_PURSE))
 			bpf_map__set_max_entries(map, RIG_SESSIONS);
 		else if (!strcmp(name, PC_MAP_RATE) || !strcmp(name, PC_MAP_CLOCK) ||
 			 !strcmp(name, PC_MAP_LEASE))

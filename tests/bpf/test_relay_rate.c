@@ -565,6 +565,41 @@ static void test_cpus(void **state)
 			took - took / 1000000, took + took / 1000000 + NSEC);
 }
 
+/* However many CPUs take from it, a credit is spent to its end and not beyond. */
+static void test_credit_cpus(void **state)
+{
+	enum { PACKETS = 1000 };
+	const uint64_t authorised = PACKETS * PAYLOAD + 7;
+	struct shot up = shot_up(XDP_TX);
+	struct frame_spec in;
+	struct frame frame, got;
+	struct rig *rig = *state;
+	struct pc_count count;
+	cpu_set_t before;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
+	set_scene(rig, false);
+	give(rig, SCENE_SLOT, 0);
+	rig_set_credit(rig, SCENE_SLOT, authorised);
+	build_in(&up, &in);
+	frame_build(&frame, &in);
+	for (int i = 0; i < PACKETS + 200; i++) {
+		int cpu = i % (int)sysconf(_SC_NPROCESSORS_ONLN);
+
+		if (!CPU_ISSET(cpu, &before))
+			continue;
+		on_cpu(cpu);
+		rig_run(rig, &frame, &got);
+	}
+	sched_setaffinity(0, sizeof(before), &before);
+	count = rig_count(rig, SCENE_SLOT);
+	assert_true(count.up.payload_bytes <= authorised);
+	assert_true(rig_credit(rig, SCENE_SLOT).used <= authorised);
+	/* Less than a packet is left with each CPU, and in the credit. */
+	assert_true(count.up.payload_bytes + (uint64_t)(rig->cpus + 1) * PAYLOAD > authorised);
+	assert_int_equal(count.up.packets + count.drops_credit, PACKETS + 200);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -586,6 +621,7 @@ int main(void)
 		rig_test(test_pass),
 		rig_test(test_indications),
 		rig_test(test_cpus),
+		rig_test(test_credit_cpus),
 	};
 
 	rig_main(tests);

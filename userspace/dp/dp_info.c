@@ -47,6 +47,7 @@ const struct pc_dp_map_info pc_dp_maps[PC_DP_MAPS] = {
 	[PC_DP_ROOT] = PC_TABLE(PC_MAP_ROOT, uint32_t, struct pc_rate_root, 0, false),
 	[PC_DP_QUOTA] = PC_TENANTS(PC_MAP_QUOTA, struct pc_credit, 1),
 	[PC_DP_CREDIT] = PC_TABLE(PC_MAP_CREDIT, uint32_t, struct pc_credit, 1, false),
+	[PC_DP_PURSE] = PC_TABLE(PC_MAP_PURSE, uint32_t, uint64_t, 1, false),
 };
 
 static const char *const mode_names[] = {

@@ -43,6 +43,7 @@ enum pc_dp_map {
 	PC_DP_ROOT,
 	PC_DP_QUOTA,
 	PC_DP_CREDIT,
+	PC_DP_PURSE,
 	PC_DP_MAPS
 };
 /* Those whose entries are written one by one, and counted. */

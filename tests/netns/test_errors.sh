@@ -121,7 +121,7 @@ fails 2 "argument: bad session" "is no session id" "$PC_BIN/pcstat" -s "$SOCKET"
 head -c 33 /dev/urandom >"$T/key" && fails 2 "key file: random bytes" "$T/key: not a key file" \
 	"$PC_BIN/pcctl" -s "$SOCKET" identity import "$T/key" --replace
 cp "$T/state/identity.key" "$T/key" && chmod 644 "$T/key" &&
-	fails 2 "key file: others can read it" "$T/key: others can read it; its mode has to be 0600" \
+	fails 2 "key file: others can read it" "$T/key: others can read it, or it is somebody else's; its mode has to be 0600" \
 		"$PC_BIN/pcctl" -s "$SOCKET" identity import "$T/key" --replace
 chmod 644 "$T/bad"
 pcctl tenant add bob --password-file "$T/bad" >"$T/out" 2>"$T/err"

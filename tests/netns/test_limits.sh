@@ -63,13 +63,14 @@ is "those that are bound relay, then make room" "$HELD" "[true,2000]"
 is "in the kernel" "$(health '[.turn.data_up, .kernel.flows.used]')" "[0,0]"
 relays "and there is room again"
 
-# --- file descriptors ---
+# --- file descriptors: those that are needed, and a few ---
+files=$(($(find "/proc/$PCD_PID/fd" -mindepth 1 | wc -l) + 10))
 stop_pcd
-PCD_WRAP=(prlimit --nofile=44:44 setpriv --inh-caps=-sys_resource --bounding-set=-sys_resource)
+PCD_WRAP=(prlimit --nofile=$files:$files setpriv --inh-caps=-sys_resource --bounding-set=-sys_resource)
 log_new
 start_pcd relay "$T/pcd.conf" || exit 1
 PCD_WRAP=()
-logged "open files limited: pcd warns" "max-sessions 20 needs 532 open files, the limit is 44"
+logged "open files limited: pcd warns" "max-sessions 20 needs 532 open files, the limit is $files"
 hold a 2000 1000 --release
 open=()
 for n in {1..20}; do

@@ -322,7 +322,7 @@ __noinline int pc_job_read_send(struct xdp_md *ctx)
 			: pc_job_read_send_as(ctx, job, false);
 }
 
-__noinline int pc_relay_send(struct xdp_md *ctx, __u32 l2_len, __u32 udp_len, __u32 six)
+static __always_inline int pc_relay_send(struct xdp_md *ctx, __u32 l2_len, __u32 udp_len, __u32 six)
 {
 	struct pc_job *job = pc_job_new(l2_len, udp_len, &(struct pc_plan){}, six);
 	enum pc_reason reason;

@@ -247,15 +247,17 @@ __noinline int pc_rewrite_move(struct xdp_md *ctx, __u32 from, __u32 to, __u32 l
 	__u64 frame = (void *)(long)ctx->data_end - (void *)(long)ctx->data;
 	__u32 zero = 0;
 	struct pc_moved *moved = bpf_map_lookup_elem(&pc_moved, &zero);
+	__u32 size = len - 1;
 	int grow;
 
 	asm volatile("" : "+r"(frame));
 	grow = (int)total - (int)frame;
-	asm volatile("" : "+r"(len));
+	/* From 1 to PC_MOVE_MAX: what Linux 6.1 does not find out by itself. */
+	asm volatile("%0 &= 0xfff\n%0 += 1" : "+r"(size));
 	if (!moved || len > PC_MOVE_MAX || (grow > 0 && bpf_xdp_adjust_tail(ctx, grow)))
 		return PC_REASON_PASS_HEADROOM;
-	if (len && (bpf_xdp_load_bytes(ctx, from, moved->bytes, len) ||
-		    bpf_xdp_store_bytes(ctx, to, moved->bytes, len)))
+	if (len && (bpf_xdp_load_bytes(ctx, from, moved->bytes, size) ||
+		    bpf_xdp_store_bytes(ctx, to, moved->bytes, size)))
 		return PC_REASON_DROP_INTERNAL;
 	if (grow < 0 && bpf_xdp_adjust_tail(ctx, grow))
 		return PC_REASON_DROP_INTERNAL;

@@ -101,17 +101,18 @@ static __always_inline enum pc_reason pc_toll_take(const struct pc_side *side, _
 	return PC_REASON_TX;
 }
 
-/* Of the session that was refused. */
-static __always_inline void pc_toll_count(__u32 slot, enum pc_reason reason)
+/* Of the session that was refused. Returns @reason. */
+__noinline int pc_toll_count(__u32 slot, __u32 reason)
 {
 	struct pc_count *count = pc_count_slot(slot);
 
 	if (!count)
-		return;
+		return reason;
 	if (reason == PC_REASON_DROP_CREDIT || reason == PC_REASON_DROP_QUOTA)
 		count->drops_credit++;
 	else
 		count->drops_rate++;
+	return reason;
 }
 
 /* What is returned besides the reason: the TOS to be sent. */

@@ -30,10 +30,11 @@ pcd_config "$T/pcd.conf" "relay listen = 198.18.1.1:3478" "relay relay-address =
 start_pcd relay "$T/pcd.conf" || exit 1
 tenant u p >/dev/null || exit 1
 
+wires=()
 for dev in eth0 eth1; do
 	spawn_in peer "$T/$dev.wire" "$PC_HELPERS/wirecheck" $dev 198.18.2.1 198.18.9.9:7000 160
 	wait_for 5 grep -qs ready "$T/$dev.wire"
-	eval "WIRE_$dev=$SPAWNED"
+	wires+=("$SPAWNED")
 done
 spawn_in peer "$T/sink.log" "$PC_HELPERS/udpsink" 198.18.9.9:7000 10000000 600000
 wait_for 5 grep -qs ready "$T/sink.log"
@@ -92,8 +93,8 @@ ip -n "$(ns relay)" link set p0 mtu 1500
 comes "MTU as before" eth0 p0
 
 end_pid "${held_pid[sender]}"
-end_pid "$WIRE_eth0"
-end_pid "$WIRE_eth1"
+end_pid "${wires[0]}"
+end_pid "${wires[1]}"
 for dev in eth0 eth1; do
 	line=$(tail -n 1 "$T/$dev.wire")
 	check "$dev: frames were looked at ($(jq .frames <<<"$line"))" [ "$(jq .frames <<<"$line")" -ge 200 ]

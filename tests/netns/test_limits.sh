@@ -66,7 +66,7 @@ relays "and there is room again"
 # --- file descriptors: those that are needed, and a few ---
 files=$(($(find "/proc/$PCD_PID/fd" -mindepth 1 | wc -l) + 10))
 stop_pcd
-PCD_WRAP=(prlimit --nofile=$files:$files setpriv --inh-caps=-sys_resource --bounding-set=-sys_resource)
+PCD_WRAP=(prlimit "--nofile=$files:$files" setpriv --inh-caps=-sys_resource --bounding-set=-sys_resource)
 log_new
 start_pcd relay "$T/pcd.conf" || exit 1
 PCD_WRAP=()

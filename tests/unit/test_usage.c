@@ -187,6 +187,12 @@ static void model_step(struct model *m, uint64_t step)
 	case 2:
 		assert_int_equal(pc_usage_fold(usage, now), 0);
 		break;
+	case 11: {
+		bool more;
+
+		assert_int_equal(pc_usage_fold_some(usage, 1 + random_below(SLOTS), now, &more), 0);
+		break;
+	}
 	case 3: /* the last moments of a session that was closed may have been lost with it */
 		assert_int_equal(pc_usage_fold(usage, now), 0);
 		crash(no_reset);
@@ -419,6 +425,25 @@ static void test_reads_in_runs(void **state)
 	assert_int_equal(reads, PC_STORE_PATHS);
 }
 
+/* A round has so many parts, and ends; a failure begins another one. */
+static void test_parts(void **state)
+{
+	uint32_t slot;
+	bool more;
+
+	for (uint32_t i = 0; i < SLOTS; i++) {
+		assert_int_equal(pc_usage_open(usage, i + 1, 1, &slot), 0);
+		count(PC_STORE_KERNEL, slot, 100);
+	}
+	for (unsigned int part = 1; part <= 9; part++) {
+		read_error = part == 3 ? -5 : 0;
+		assert_int_equal(pc_usage_fold_some(usage, SLOTS / 4, now, &more), read_error);
+		assert_int_equal(more, part != 7);
+	}
+	crash(no_reset);
+	assert_int_equal(total(1, PC_STORE_KERNEL), SLOTS * 100);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -433,6 +458,7 @@ int main(void)
 		T(test_fewer_slots),
 		T(test_readonly),
 		T(test_reads_in_runs),
+		T(test_parts),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -24,7 +24,8 @@ _Static_assert(sizeof(struct pc_store_count) == 8 * sizeof(uint64_t), "counters 
 
 /*
  * An open slot. What was read last is also what the tenant's `live` includes; writing a dirty slot
- * makes it the folded mark.
+ * makes it the folded mark, and what is owed a part of the tenant's total, in one transaction: so
+ * any part of the slots can be folded by itself.
  */
 struct slot {
 	uint64_t session;
@@ -34,14 +35,16 @@ struct slot {
 	bool dirty; /* differs from the store's record */
 	struct pc_store_count opened[PC_STORE_PATHS];
 	struct pc_store_count reading[PC_STORE_PATHS];
+	struct pc_store_count owed[PC_STORE_PATHS]; /* to the total: what it grew by since then */
 };
 
 struct tenant {
 	struct pc_hnode node;
 	uint32_t id;
-	bool dirty;
+	bool due_any;
 	struct pc_store_count stored[PC_STORE_PATHS];
 	struct pc_store_count live[PC_STORE_PATHS]; /* read, but not in the store yet */
+	struct pc_store_count due[PC_STORE_PATHS];  /* of it, what is being folded */
 };
 
 struct pc_usage {
@@ -54,6 +57,7 @@ struct pc_usage {
 	uint64_t *open_bits;
 	uint32_t *free_ring; /* slots by how long they have been free */
 	uint32_t free_head, free_count;
+	uint32_t fold_next; /* where the round under way goes on; 0: none is */
 	struct pc_htab tenants;
 	struct pc_store_count chunk[READ_CHUNK];
 };
@@ -209,7 +213,7 @@ static void take_reading(struct slot *slot, struct tenant *t, enum pc_store_path
 	else
 		count_sub(&grown, last);
 	count_add(&t->live[path], &grown);
-	t->dirty = true;
+	count_add(&slot->owed[path], &grown);
 	*last = *now;
 }
 
@@ -235,16 +239,16 @@ static int read_run(struct pc_usage *u, enum pc_store_path path, uint32_t first,
 	return 0;
 }
 
-int pc_usage_refresh(struct pc_usage *u)
+/* The open slots of [from, to). */
+static int refresh_range(struct pc_usage *u, uint32_t from, uint32_t to)
 {
-	uint32_t first = next_open(u, 0);
+	uint32_t first = next_open(u, from);
 
-	while (first < u->max_slots) {
+	while (first < to) {
 		uint32_t last = first;
 		uint32_t next = next_open(u, first + 1);
 
-		while (next < u->max_slots && next - last <= READ_GAP &&
-		       next - first < READ_CHUNK) {
+		while (next < to && next - last <= READ_GAP && next - first < READ_CHUNK) {
 			last = next;
 			next = next_open(u, next + 1);
 		}
@@ -257,6 +261,11 @@ int pc_usage_refresh(struct pc_usage *u)
 		first = next;
 	}
 	return 0;
+}
+
+int pc_usage_refresh(struct pc_usage *u)
+{
+	return refresh_range(u, 0, u->max_slots);
 }
 
 /* --- loading --- */
@@ -484,17 +493,31 @@ static bool is_over(const struct slot *s, uint64_t now)
 	return s->ended && s->closed_ns && now > s->closed_ns + FREE_AFTER_NS;
 }
 
-static int write_slots(struct pc_usage *u, uint64_t now)
+static int owe(struct pc_usage *u, const struct slot *s)
+{
+	struct tenant *t;
+	int rc = tenant_get(u, s->tenant, &t);
+
+	if (rc < 0)
+		return rc;
+	for (int path = 0; path < PC_STORE_PATHS; path++)
+		count_add(&t->due[path], &s->owed[path]);
+	t->due_any = true;
+	return 0;
+}
+
+static int write_slots(struct pc_usage *u, uint32_t from, uint32_t to, uint64_t now)
 {
 	int rc = 0;
 
-	for (uint32_t i = next_open(u, 0); rc == 0 && i < u->max_slots; i = next_open(u, i + 1)) {
+	for (uint32_t i = next_open(u, from); rc == 0 && i < to; i = next_open(u, i + 1)) {
 		const struct slot *s = u->slots[i];
 
-		if (is_over(s, now))
-			rc = pc_store_slot_del(u->store, i);
-		else if (s->dirty)
-			rc = put_slot(u, i, s);
+		if (!s->dirty && !is_over(s, now))
+			continue;
+		rc = owe(u, s);
+		if (rc == 0)
+			rc = is_over(s, now) ? pc_store_slot_del(u->store, i) : put_slot(u, i, s);
 	}
 	return rc;
 }
@@ -509,18 +532,18 @@ static int write_totals(struct pc_usage *u)
 		const struct tenant *t = pc_container_of(n, struct tenant, node);
 		struct pc_store_count total[PC_STORE_PATHS];
 
-		if (!t->dirty)
+		if (!t->due_any)
 			continue;
 		memcpy(total, t->stored, sizeof(total));
 		for (int path = 0; path < PC_STORE_PATHS; path++)
-			count_add(&total[path], &t->live[path]);
+			count_add(&total[path], &t->due[path]);
 		rc = pc_store_total_put(u->store, t->id, total);
 	}
 	return rc;
 }
 
-/* What was written is in force in memory only once the store has it. */
-static void folded(struct pc_usage *u, uint64_t now)
+/* What was due is in the store, or is not after all. */
+static void settle(struct pc_usage *u, bool written)
 {
 	struct pc_htab_iter it = { 0 };
 	struct pc_hnode *n;
@@ -528,15 +551,25 @@ static void folded(struct pc_usage *u, uint64_t now)
 	while ((n = pc_htab_iterate(&u->tenants, &it))) {
 		struct tenant *t = pc_container_of(n, struct tenant, node);
 
-		for (int path = 0; path < PC_STORE_PATHS; path++)
-			count_add(&t->stored[path], &t->live[path]);
-		memset(t->live, 0, sizeof(t->live));
-		t->dirty = false;
+		if (!t->due_any)
+			continue;
+		for (int path = 0; path < PC_STORE_PATHS && written; path++) {
+			count_add(&t->stored[path], &t->due[path]);
+			count_sub(&t->live[path], &t->due[path]);
+		}
+		memset(t->due, 0, sizeof(t->due));
+		t->due_any = false;
 	}
-	for (uint32_t i = next_open(u, 0); i < u->max_slots; i = next_open(u, i + 1)) {
+}
+
+/* What was written is in force in memory only once the store has it. */
+static void folded(struct pc_usage *u, uint32_t from, uint32_t to, uint64_t now)
+{
+	for (uint32_t i = next_open(u, from); i < to; i = next_open(u, i + 1)) {
 		struct slot *s = u->slots[i];
 
 		s->dirty = false;
+		memset(s->owed, 0, sizeof(s->owed));
 		if (is_over(s, now))
 			free_slot(u, i);
 		else if (s->ended && !s->closed_ns)
@@ -544,26 +577,60 @@ static void folded(struct pc_usage *u, uint64_t now)
 	}
 }
 
-int pc_usage_fold(struct pc_usage *u, uint64_t now)
+static bool any_to_write(const struct pc_usage *u, uint32_t from, uint32_t to, uint64_t now)
 {
-	int rc = pc_usage_refresh(u);
+	for (uint32_t i = next_open(u, from); i < to; i = next_open(u, i + 1)) {
+		if (u->slots[i]->dirty || is_over(u->slots[i], now) ||
+		    (u->slots[i]->ended && !u->slots[i]->closed_ns))
+			return true;
+	}
+	return false;
+}
+
+static int fold_range(struct pc_usage *u, uint32_t from, uint32_t to, uint64_t now)
+{
+	int rc = refresh_range(u, from, to);
 
 	if (rc < 0)
 		return rc;
+	/* Once in a round the store is written to in any case: that tells whether it works. */
+	if (from && !any_to_write(u, from, to, now))
+		return 0;
 	rc = pc_store_begin(u->store);
 	if (rc < 0)
 		return rc;
-	rc = write_slots(u, now);
+	rc = write_slots(u, from, to, now);
 	if (rc == 0)
 		rc = write_totals(u);
-	if (rc < 0) {
+	if (rc == 0)
+		rc = pc_store_commit(u->store);
+	else
 		pc_store_rollback(u->store);
+	settle(u, rc == 0);
+	if (rc == 0)
+		folded(u, from, to, now);
+	return rc;
+}
+
+int pc_usage_fold(struct pc_usage *u, uint64_t now)
+{
+	u->fold_next = 0;
+	return fold_range(u, 0, u->max_slots, now);
+}
+
+int pc_usage_fold_some(struct pc_usage *u, uint32_t n_slots, uint64_t now, bool *ret_more)
+{
+	uint32_t from = u->fold_next;
+	uint32_t to = u->max_slots - from > n_slots ? from + n_slots : u->max_slots;
+	int rc = fold_range(u, from, to, now);
+
+	if (rc < 0) {
+		u->fold_next = 0;
 		return rc;
 	}
-	rc = pc_store_commit(u->store);
-	if (rc == 0)
-		folded(u, now);
-	return rc;
+	u->fold_next = next_open(u, to) < u->max_slots ? to : 0;
+	*ret_more = u->fold_next != 0;
+	return 0;
 }
 
 /* --- figures --- */

@@ -46,6 +46,12 @@ void pc_usage_close(struct pc_usage *u, uint32_t slot, uint64_t now);
  * nothing is changed and the next call does it all.
  */
 int pc_usage_fold(struct pc_usage *u, uint64_t now);
+/*
+ * The same of @n_slots, those after the last ones, in a transaction of their own. *ret_more: a
+ * round is under way, which later calls go on with; after a failure the next call begins another
+ * one.
+ */
+int pc_usage_fold_some(struct pc_usage *u, uint32_t n_slots, uint64_t now, bool *ret_more);
 /* Whether @slot is open, and for which session and tenant. */
 bool pc_usage_slot(const struct pc_usage *u, uint32_t slot, uint64_t *ret_session,
 		   uint32_t *ret_tenant);

@@ -17,11 +17,12 @@
 #include "daemon/priv.h"
 #include "daemon/turn_glue.h"
 
-#define HEARTBEAT_S 0.5
-#define FOLD_S	    1.0
-#define RATES_S	    1.0
-#define SHARES_S    0.01 /* at first; then as pc_rates_loop says */
-#define MINUTE_S    60.0
+#define HEARTBEAT_S  0.5
+#define FOLD_S	     1.0
+#define FOLD_PAUSE_S 0.01
+#define RATES_S	     1.0
+#define SHARES_S     0.01 /* at first; then as pc_rates_loop says */
+#define MINUTE_S     60.0
 /* Beside the relay ports: service sockets, store, maps, netlink, control connections. */
 #define DESCRIPTORS 512
 
@@ -36,11 +37,19 @@ static void on_heartbeat(struct ev_loop *loop, struct ev_timer *w, int events)
 	pc_dp_heartbeat(d->dp, pc_clock_monotonic());
 }
 
+/* In parts, with pauses between them for everybody else. */
 static void on_fold(struct ev_loop *loop, struct ev_timer *w, int events)
 {
-	(void)loop;
+	struct pc_daemon *d = w->data;
+
 	(void)events;
-	pc_plane_fold(w->data);
+	if (w == &d->fold_timer && ev_is_active(&d->fold_more_timer))
+		return;
+	if (!pc_plane_fold_some(d))
+		return;
+	ev_now_update(loop);
+	ev_timer_set(&d->fold_more_timer, FOLD_PAUSE_S, 0.);
+	ev_timer_start(loop, &d->fold_more_timer);
 }
 
 static void on_rates(struct ev_loop *loop, struct ev_timer *w, int events)
@@ -280,6 +289,8 @@ static void start_watchers(struct pc_daemon *d)
 {
 	start_timer(d, &d->heartbeat_timer, on_heartbeat, HEARTBEAT_S);
 	start_timer(d, &d->fold_timer, on_fold, FOLD_S);
+	ev_timer_init(&d->fold_more_timer, on_fold, FOLD_PAUSE_S, 0.);
+	d->fold_more_timer.data = d;
 	start_timer(d, &d->rates_timer, on_rates, RATES_S);
 	/* Each time it says itself when it is to run again. */
 	ev_timer_init(&d->shares_timer, on_shares, SHARES_S, 0.);
@@ -343,8 +354,9 @@ static int start(struct pc_daemon *d)
 
 static void stop_watchers(struct pc_daemon *d)
 {
-	struct ev_timer *timers[] = { &d->heartbeat_timer, &d->fold_timer,   &d->rates_timer,
-				      &d->shares_timer,	   &d->minute_timer, &d->turn_timer };
+	struct ev_timer *timers[] = { &d->heartbeat_timer, &d->fold_timer,   &d->fold_more_timer,
+				      &d->rates_timer,	   &d->shares_timer, &d->minute_timer,
+				      &d->turn_timer };
 	struct ev_signal *signals[] = { &d->on_term, &d->on_int, &d->on_hup };
 
 	for (size_t i = 0; i < PC_ARRAY_SIZE(timers); i++)

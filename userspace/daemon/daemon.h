@@ -62,8 +62,8 @@ struct pc_daemon {
 	int lock_fd;
 	int pins_fd;		/* the directory of the pins, locked */
 	uint64_t own_addresses; /* hash of the host's addresses that the policy knows */
-	struct ev_timer heartbeat_timer, fold_timer, rates_timer, shares_timer, turn_timer,
-		minute_timer;
+	struct ev_timer heartbeat_timer, fold_timer, fold_more_timer, rates_timer, shares_timer,
+		turn_timer, minute_timer;
 	struct ev_prepare on_prepare;
 	uint64_t turn_deadline; /* that turn_timer is set to */
 	struct ev_signal on_term, on_int, on_hup;

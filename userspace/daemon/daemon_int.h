@@ -50,6 +50,7 @@ void pc_plane_detach(struct pc_daemon *d); /* takes the program off the interfac
 /* @teardown: removes the maps with every flow too. */
 void pc_plane_close(struct pc_daemon *d, bool teardown);
 int pc_plane_fold(struct pc_daemon *d);
+bool pc_plane_fold_some(struct pc_daemon *d); /* part of it; whether there is more */
 
 /* --- daemon_turn.c --- */
 int pc_daemon_turn_new(struct pc_daemon *d);

@@ -19,6 +19,9 @@ _Static_assert(offsetof(struct pc_store_count, down_packets) == offsetof(struct 
 _Static_assert(offsetof(struct pc_store_count, drops_rate) == offsetof(struct pc_count, drops_rate),
 	       "counters agree");
 
+/* That are folded at a time: some milliseconds, in which nobody is answered. */
+#define FOLD_SLOTS 4096
+
 static int read_counts(void *ctx, enum pc_store_path path, uint32_t first, uint32_t n,
 		       struct pc_store_count *ret_counts)
 {
@@ -346,16 +349,34 @@ void pc_plane_close(struct pc_daemon *d, bool teardown)
 		close(TAKE_FD(d->pins_fd));
 }
 
-int pc_plane_fold(struct pc_daemon *d)
+static int fold(struct pc_daemon *d, uint32_t n_slots, bool *ret_more)
 {
+	bool more = false;
 	int r = 0;
 
 	if (d->store_error)
 		r = pc_state_probe(d);
 	if (r == 0)
-		r = pc_usage_fold(d->usage, pc_clock_monotonic());
-	d->folds += r == 0;
+		r = n_slots ? pc_usage_fold_some(d->usage, n_slots, pc_clock_monotonic(), &more)
+			    : pc_usage_fold(d->usage, pc_clock_monotonic());
+	d->folds += r == 0 && !more;
 	d->fold_failures += r != 0;
 	pc_daemon_store_result(d, r, "adding up the counters");
+	*ret_more = more;
 	return r;
+}
+
+int pc_plane_fold(struct pc_daemon *d)
+{
+	bool more;
+
+	return fold(d, 0, &more);
+}
+
+bool pc_plane_fold_some(struct pc_daemon *d)
+{
+	bool more = false;
+
+	fold(d, FOLD_SLOTS, &more);
+	return more;
 }

@@ -50,6 +50,12 @@ replies() {
 	tail -n 1 "$T/replies.log" | jq -r '"\(.packets) \(.bytes - 14 * .packets)"'
 }
 
+# What the buffer of the service socket had no room for: how fast pcd gets a CPU is the machine's
+# affair.
+unread() {
+	in_ns relay awk '$2 ~ /:0D96$/ { n += $NF } END { print n + 0 }' /proc/net/udp
+}
+
 SERVICE_KINDS=("$ALLOCATE" "$BINDING" "$BARE" "$NO_COOKIE" "$GARBAGE" "$CHANNEL_DATA")
 
 # --- what a stranger gets, byte by byte ---
@@ -90,18 +96,20 @@ rules() {
 
 # flood_kind NAME PAYLOAD LARGEST: a chunk from random sources; LARGEST payload of an answer, or 0
 flood_kind() {
-	local name=$1 request=$((28 + ${#2} / 2)) before after n bytes
-	before=$(replies)
+	local name=$1 request=$((28 + ${#2} / 2)) before after lost n bytes
+	before=$(replies) lost=$(unread)
 	send "$(frame 203.0.113.1 198.18.1.1 3478 "$2")" $CHUNK random
 	settle
 	after=$(replies)
+	lost=$(($(unread) - lost))
 	n=$((${after% *} - ${before% *}))
 	bytes=$((${after#* } - ${before#* }))
 	if [ "$3" = 0 ]; then
 		is "$name from $CHUNK sources: no answer" "$n" 0
 		return
 	fi
-	between "$name from $CHUNK sources: at most one answer each" $n $((CHUNK / 2)) $CHUNK
+	between "$name from $CHUNK sources: at most one answer each, $lost unread" $n \
+		$(((CHUNK - lost) / 10)) $CHUNK
 	check "of $3 bytes at most" [ $bytes -le $((n * (28 + $3))) ]
 	check "and twice the request at IP level at most" [ $bytes -le $((n * 2 * request)) ]
 }
@@ -169,7 +177,7 @@ network() {
 }
 
 million() {
-	local kinds=() k no_permission binding round rounds before_rss before_fd before_sessions before after relayed n out
+	local kinds=() k no_permission binding round rounds before_rss before_fd before_sessions before after relayed n out lost
 	relayed=$(pcstat -j session | jq -r '.sessions[0].relayed[0]')
 	for k in "${SERVICE_KINDS[@]}"; do
 		kinds+=("$(frame 203.0.113.1 198.18.1.1 3478 "$k")")
@@ -178,7 +186,7 @@ million() {
 	kinds+=("$(frame 203.0.113.1 198.18.2.1 "$((${relayed#*:} ^ 1))" 00112233445566778899)")
 	rounds=$((PACKETS / CHUNK / ${#kinds[@]} + 1))
 	before_rss=$(rss) before_fd=$(descriptors) before_sessions=$(sessions)
-	before=$(replies) n=$(dropped)
+	before=$(replies) n=$(dropped) lost=$(unread)
 	no_permission=$(counted no_permission kernel) binding=$(counted binding kernel)
 	for ((round = 0; round < rounds; round++)); do
 		for k in "${kinds[@]}"; do
@@ -189,18 +197,19 @@ million() {
 			check "the transfer runs beside the flood" kill -0 "$LOAD"
 	done
 	after=$(replies)
-	n=$(($(dropped) - n))
+	n=$(($(dropped) - n)) lost=$(($(unread) - lost))
 	out=$((${after% *} - ${before% *}))
-	diag <<<"$((rounds * CHUNK * ${#kinds[@]})) packets: $out answered, $n dropped with a reason"
+	diag <<<"$((rounds * CHUNK * ${#kinds[@]})) packets: $out answered, $n dropped with a reason, $lost unread"
 	# Bare requests, without cookie, garbage, ChannelData, to an allocated port.
-	check "most of them got there" [ $n -ge $((rounds * CHUNK * 4)) ]
+	check "most of them got there" [ $((n + lost)) -ge $((rounds * CHUNK * 4)) ]
 	# A link may lose a few.
 	between "the kernel drops what is for an allocated port" \
 		$(($(counted no_permission kernel) - no_permission)) \
 		$((rounds * CHUNK / 100 * 99)) $((rounds * CHUNK))
 	between "and answers Binding" $(($(counted binding kernel) - binding)) \
 		$((rounds * CHUNK / 100 * 99)) $((rounds * CHUNK))
-	between "answers to Allocate and Binding only" $out $((rounds * CHUNK)) $((2 * rounds * CHUNK))
+	between "answers to Allocate and Binding only" $out $((rounds * CHUNK / 100 * 99)) \
+		$((2 * rounds * CHUNK))
 	check "memory is where it was (VmRSS $before_rss, now $(rss) KiB)" \
 		[ "$(rss)" -le $((before_rss + RSS_TOLERANCE)) ]
 	is "so are descriptors" "$(descriptors)" "$before_fd"

@@ -162,7 +162,7 @@ static void test_tenants(void **state)
 	assert_int_equal(pc_store_tenant_update(s, &b), 0);
 	f = all_tenants();
 	assert_memory_equal(&f.t[1], &b, sizeof(b));
-	b.quota = (struct pc_store_quota){ 1, 1ull << 62, 3, 4 };
+	b.quota = (struct pc_store_quota){ 1, 1ull << 62, 3, 4, -5ull };
 	assert_int_equal(pc_store_tenant_quota(s, b.id, &b.quota), 0);
 	assert_int_equal(pc_store_tenant_quota(s, 99, &b.quota), PC_ERR_NOT_FOUND);
 	b.plan.weight = 9; /* an update leaves the windows alone */
@@ -410,6 +410,7 @@ static void test_older_version(void **state)
 		"ALTER TABLE tenant DROP COLUMN day_base;"
 		"ALTER TABLE tenant DROP COLUMN month_start_s;"
 		"ALTER TABLE tenant DROP COLUMN month_base;"
+		"ALTER TABLE tenant DROP COLUMN spent_before;"
 		"UPDATE tenant SET tier = 'default'; PRAGMA user_version = 1;");
 	assert_int_equal(pc_store_open(path, true, &reader), PC_ERR_VERSION); /* changes nothing */
 	assert_int_equal(pc_store_open(path, false, &s), 0);
@@ -429,10 +430,10 @@ static void test_other_versions_and_files(void **state)
 
 	pc_store_close(s);
 	s = NULL;
-	raw_sql(path, "PRAGMA user_version = 3");
+	raw_sql(path, "PRAGMA user_version = 4");
 	assert_int_equal(pc_store_open(path, false, &other), PC_ERR_VERSION);
 	assert_int_equal(pc_store_open(path, true, &other), PC_ERR_VERSION);
-	assert_string_equal(pc_store_error(NULL), "schema version 3, this build knows 2");
+	assert_string_equal(pc_store_error(NULL), "schema version 4, this build knows 3");
 	unlink(beside("-wal"));
 	unlink(beside("-shm"));
 	fd = open(path, O_WRONLY | O_TRUNC);

@@ -49,6 +49,8 @@ static const char *const schema[] = {
 	"ALTER TABLE tenant ADD COLUMN month_base INTEGER NOT NULL DEFAULT 0;"
 	"UPDATE tenant SET tier = 'paid' WHERE tier = 'default';"
 	"PRAGMA user_version = 2;",
+	"ALTER TABLE tenant ADD COLUMN spent_before INTEGER NOT NULL DEFAULT 0;"
+	"PRAGMA user_version = 3;",
 };
 #define SCHEMA_VERSION ((int)PC_ARRAY_SIZE(schema))
 
@@ -74,15 +76,15 @@ static const char *const sql[PC_STMT_COUNT] = {
 		" quota_day = ?18, quota_month = ?19 WHERE id = ?20 AND deleted = 0",
 	[PC_STMT_TENANT_QUOTA] =
 		"UPDATE tenant SET day_start_s = ?1, day_base = ?2, month_start_s = ?3,"
-		" month_base = ?4 WHERE id = ?5 AND deleted = 0",
+		" month_base = ?4, spent_before = ?5 WHERE id = ?6 AND deleted = 0",
 	[PC_STMT_TENANT_DEL] = "UPDATE tenant SET deleted = 1, ha1_md5 = NULL, ha1_sha256 = NULL,"
 			       " userhash = NULL WHERE id = ?1 AND deleted = 0",
 	[PC_STMT_TENANT_EACH] =
 		"SELECT name, tier, realm, ha1_md5, ha1_sha256, userhash, max_allocations,"
 		" max_permissions, max_channels, max_peers_per_s, created_s, id, limits, up_bps,"
 		" down_bps, guarantee_bps, packets_per_s, weight, quota_day, quota_month,"
-		" day_start_s, day_base, month_start_s, month_base FROM tenant WHERE deleted = 0 "
-		"ORDER BY id",
+		" day_start_s, day_base, month_start_s, month_base, spent_before FROM tenant"
+		" WHERE deleted = 0 ORDER BY id",
 	[PC_STMT_TOTAL_GET] =
 		"SELECT path, up_packets, up_payload_bytes, up_wire_bytes, down_packets,"
 		" down_payload_bytes, down_wire_bytes, drops_rate, drops_credit FROM total"

@@ -52,10 +52,15 @@ struct pc_store_plan {
 	uint64_t quota_month;
 };
 
-/* Where the present day and month of a quota began, and the tenant's total then. */
+/*
+ * Where the present day and month of a quota began, and what was spent by then. All zeroes: it has
+ * not begun. spent_before: with what the data plane's credit says was used it is what was spent in
+ * all; modulo 2^64.
+ */
 struct pc_store_quota {
 	uint64_t day_start_s, day_base;
 	uint64_t month_start_s, month_base;
+	uint64_t spent_before;
 };
 
 struct pc_store_tenant {

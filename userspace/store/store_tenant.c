@@ -76,7 +76,7 @@ int pc_store_tenant_update(struct pc_store *s, const struct pc_store_tenant *t)
 int pc_store_tenant_quota(struct pc_store *s, uint32_t id, const struct pc_store_quota *quota)
 {
 	const uint64_t value[] = { quota->day_start_s, quota->day_base, quota->month_start_s,
-				   quota->month_base, id };
+				   quota->month_base, quota->spent_before, id };
 	sqlite3_stmt *stmt = NULL;
 	int rc = pc_store_stmt(s, PC_STMT_TENANT_QUOTA, &stmt);
 
@@ -142,6 +142,7 @@ static void read_limits(sqlite3_stmt *stmt, int first, struct pc_store_tenant *t
 		.day_base = column_u64(stmt, first + 9),
 		.month_start_s = column_u64(stmt, first + 10),
 		.month_base = column_u64(stmt, first + 11),
+		.spent_before = column_u64(stmt, first + 12),
 	};
 }
 

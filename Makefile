@@ -127,7 +127,7 @@ $(B)/obj/%.o: %.c
 
 $(foreach d,$(LIB_DIRS),$(eval $(call lib,$(d)): $(call obj_of,$(d))))
 $(LIB_DP_FAKE): $(patsubst %.c,$(B)/obj/%.o,$(wildcard userspace/dp/*_fake.c) userspace/dp/dp_info.c userspace/dp/dp_encode.c \
-	userspace/dp/dp_rate.c)
+	userspace/dp/dp_rate.c userspace/dp/dp_toll.c userspace/dp/dp_pipe.c userspace/dp/dp_pipe_encode.c userspace/dp/dp_pipe_user.c)
 
 $(B)/lib/%.a:
 	@mkdir -p $(@D)

@@ -128,6 +128,7 @@ struct pc_flow6_key {
 #define PC_FLOW_UP	0x0001 /* from the tenant: a header is stripped, counted as up */
 #define PC_FLOW_HAIRPIN 0x0002 /* the peer is another relayed address of this node */
 #define PC_FLOW_OUT6	0x0004 /* what is sent is IPv6 */
+#define PC_FLOW_PIPE	0x0008 /* see pc3_pipe in abi/pipe.h */
 
 struct pc_flow {
 	__u64 expires_ns; /* CLOCK_MONOTONIC */

@@ -36,6 +36,7 @@ struct pc_dp_config {
 	const char *state_dir; /* counters of the user-space path: STATE_DIR/count.v1 */
 	uint32_t max_sessions;
 	uint32_t max_tenants;
+	uint32_t max_pipes; /* 0: as many as sessions, at most PC_DP_DEFAULT_PIPES */
 	uint16_t service_ports[PC_MAX_SERVICE_PORTS]; /* 0 ends the list */
 	/* Where they are served, so that nobody is answered in another's name; none: everywhere. */
 	struct pc_ip service_addrs[PC_MAX_SERVICE_ADDRS];
@@ -214,6 +215,87 @@ struct pc_dp_nexthop {
 int pc_dp_nexthop_set(struct pc_dp *dp, uint32_t index, const struct pc_dp_nexthop *nh);
 /* Whether that is what is written there, and leads somewhere. */
 bool pc_dp_nexthop_is(struct pc_dp *dp, uint32_t index, const struct pc_dp_nexthop *nh);
+
+/* --- pipes of native peers: docs/protocol/native.md, section 6 --- */
+
+#define PC_DP_DEFAULT_PIPES 4096
+#define PC_DP_PIPE_HEADER   24
+
+/*
+ * One direction of a pipe: what comes with index @in, or to a relayed port, goes on to out_remote.
+ * A side that is plain is a relayed UDP port that talks to one remote address only: no header, no
+ * index on the wire, no key. Its direction still has an @in of its own, to be named by.
+ */
+struct pc_dp_pipe {
+	uint32_t in; /* never 0 */
+	uint32_t out;
+	bool in_plain, out_plain;
+	struct pc_addr in_local, in_remote;
+	struct pc_addr out_local, out_remote;
+	uint8_t in_key[16], out_key[16];
+	uint32_t nexthop; /* to out_remote; PC_MAX_NEXTHOPS: no way, frames pass to user space */
+	uint64_t expires_ns;
+	/* Who pays and is counted, and whether it is up or down for him. */
+	uint32_t slot;
+	uint32_t tenant; /* index of his limits; 0: none */
+	bool up;
+	/* The other end is a tenant as well: for him it is the other direction. */
+	bool shared;
+	uint32_t other_slot, other_tenant;
+	uint8_t in_peer[32], out_peer[32]; /* identities, for adoption; zero at a relayed port */
+};
+/*
+ * Adds, or replaces whole; a replay window stays with its index as long as that is set. With and
+ * without a kernel half. 0, PC_ERR_FULL, PC_ERR_RANGE or -errno: then nothing changed.
+ */
+int pc_dp_pipe_set(struct pc_dp *dp, const struct pc_dp_pipe *pipe);
+int pc_dp_pipe_del(struct pc_dp *dp, uint32_t in); /* 0 or PC_ERR_NOT_FOUND */
+/*
+ * All of them, those of an earlier daemon too, until @fn returns non-zero; returns that. @fn may
+ * delete the one it is shown, but must not set any.
+ */
+int pc_dp_pipe_each(struct pc_dp *dp, int (*fn)(void *arg, const struct pc_dp_pipe *pipe),
+		    void *arg);
+/* Directions in use, and room for them. */
+void pc_dp_pipe_usage(const struct pc_dp *dp, uint32_t *ret_used, uint32_t *ret_size);
+
+/* What somebody pays for, or is to be counted for. */
+struct pc_dp_charge {
+	uint32_t slot;
+	uint32_t tenant;
+	bool up;
+	uint32_t payload_bytes, wire_bytes;
+};
+/*
+ * The limits of the tenant, then the credit of the session, as the program asks them. PC_REASON_TX,
+ * and @tos is as it is to be sent; or the reason why not, which was counted.
+ */
+enum pc_reason pc_dp_charge(struct pc_dp *dp, const struct pc_dp_charge *charge, uint8_t *tos);
+/* Takes back what was charged. */
+void pc_dp_charge_undo(struct pc_dp *dp, const struct pc_dp_charge *charge);
+
+/* A datagram on its way through user space. */
+struct pc_dp_dgram {
+	struct pc_addr local,
+		remote; /* in: where it came to, from whom; out: from where, to whom */
+	uint8_t *data;	/* UDP payload, with PC_DP_PIPE_HEADER bytes of room in front */
+	size_t len;
+	uint8_t ttl, tos; /* as it came; as it is to be sent */
+	bool plain;	  /* out: leaves from a relayed port, local */
+	unsigned int n_charges;
+	struct pc_dp_charge charges[2]; /* out: whom to count it for, once it is sent */
+};
+/*
+ * User space's share of the pipes: the same decision as the program's, by the same windows and
+ * limits. @d: any datagram to a service port whose first byte is 0x0c. PC_REASON_USER_FORWARD: it
+ * was charged, and @d is what is to be sent and then counted; else it is to be dropped, which was
+ * counted. @now: monotonic ns.
+ */
+enum pc_reason pc_dp_user_pipe(struct pc_dp *dp, uint64_t now, struct pc_dp_dgram *d);
+/* The same for a datagram on a relayed port; DROP_NO_PERMISSION: no pipe begins there for it. */
+enum pc_reason pc_dp_user_pipe_port(struct pc_dp *dp, uint64_t now, struct pc_dp_dgram *d);
+/* Counts what was sent, for those who do it one by one. */
+void pc_dp_user_sent(struct pc_dp *dp, const struct pc_dp_dgram *d);
 
 /* --- limits of tenants: abi/rate.h, lib/rate.h --- */
 

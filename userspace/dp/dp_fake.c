@@ -31,6 +31,7 @@ static struct {
 static void unpin(void)
 {
 	pc_dp_fake_tables_clear();
+	pc_dp_fake_pipes_clear();
 	free(world.kernel);
 	world.kernel = NULL;
 	memset(world.reasons_kernel, 0, sizeof(world.reasons_kernel));
@@ -119,7 +120,10 @@ int pc_dp_open(const struct pc_dp_config *config, struct pc_dp **ret_dp)
 	if (config->kernel)
 		open_kernel(dp);
 	dp->max_tenants = config->max_tenants;
+	dp->max_pipes = pc_dp_pipes_default(config);
 	err = pc_dp_rates_map(dp, false);
+	if (!err)
+		err = pc_dp_fake_pipes_open(dp);
 	if (err)
 		return err;
 	*ret_dp = TAKE_PTR(dp);
@@ -156,8 +160,10 @@ void pc_dp_close(struct pc_dp *dp)
 {
 	if (dp && !dp->readonly)
 		drop_trials();
-	if (dp)
+	if (dp) {
 		pc_dp_rates_unmap(dp);
+		pc_dp_pipes_free(dp);
+	}
 	free(dp);
 }
 

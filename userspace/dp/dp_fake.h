@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "abi/pipe.h"
 #include "dp/dp.h"
 
 /* As after a reboot: no pins, no counters, nothing set to fail. Call it before each test. */
@@ -25,6 +26,7 @@ struct pc_dp_fake_faults {
 	int attach[PC_DP_OFF + 1]; /* by mode */
 	int selftest;
 	int perm_set; /* no matter how much room there is */
+	int pipe_set;
 	/* Entries of each family, two per binding or permission; 0: what max_sessions gives. */
 	uint32_t flow_room;
 	uint32_t perm_room;
@@ -43,6 +45,9 @@ size_t pc_dp_fake_perms(void);
 size_t pc_dp_fake_ports(void);
 bool pc_dp_fake_client(const struct pc_addr *client, const struct pc_addr *server);
 size_t pc_dp_fake_clients(void);
+/* A direction of a pipe, as the program would see it; NULL: none. */
+const struct pc_pipe *pc_dp_fake_pipe(uint32_t in);
+size_t pc_dp_fake_pipes(void); /* directions */
 const struct pc_dp_limits *pc_dp_fake_limits(void);
 const struct pc_nexthop *pc_dp_fake_nexthop(uint32_t index);
 const struct pc_ctl *pc_dp_fake_ctl(void);

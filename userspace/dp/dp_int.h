@@ -11,7 +11,9 @@
  *   dp_batch.c    many entries at once     dp_found.c    what an earlier daemon left
  *   dp_maps.c     pinned maps                          dp_encode.c   map entries, no kernel either
  *   dp_share.c    behind libxdp's dispatcher           dp_hot.c      copies of flows, found faster
- *   dp_rate.c     limits of tenants
+ *   dp_rate.c     limits of tenants                    dp_toll.c     and asking them
+ *   dp_pipe.c     pipes of native peers                dp_pipe_user.c   their frames in user space
+ *   dp_pipe_map.c their kernel maps
  */
 #ifndef PC_DP_DP_INT_H
 #define PC_DP_DP_INT_H
@@ -19,7 +21,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "abi/pipe.h"
 #include "base/cleanup.h"
+#include "base/htab.h"
 #include "dp/dp.h"
 
 enum pc_dp_map {
@@ -112,6 +116,8 @@ struct pc_dp {
 	uint32_t txport[PC_MAX_TXPORTS]; /* ifindex of each entry of the device map; 0: free */
 
 	struct pc_dp_user_file user;
+	uint32_t max_pipes;
+	struct pc_dp_pipes *pipes; /* NULL in a read-only view until they are asked for */
 };
 
 /* Array elements lie at multiples of 8 bytes. */
@@ -269,6 +275,40 @@ void pc_dp_rates_unmap(struct pc_dp *dp);
 void pc_dp_rate_add(const struct pc_rate_lease *user, const struct pc_rate_lease *kernel,
 		    uint32_t n, struct pc_dp_rate_count *ret_counts);
 
+/* --- dp_pipe.c --- */
+
+/* A direction, as user space and as the program knows it. */
+struct pc_dp_pipe_node {
+	struct pc_hnode by_in, by_ports;
+	struct pc_dp_pipe pipe;
+	struct pc_pipe item;
+};
+
+/* @windows: 2 * dp->max_pipes of them, or NULL: memory of our own. 0 or -ENOMEM. */
+int pc_dp_pipes_new(struct pc_dp *dp, struct pc_window *windows);
+void pc_dp_pipes_free(struct pc_dp *dp);
+/* An entry of the map, of an earlier daemon. 0 or a negative code. */
+int pc_dp_pipes_add(struct pc_dp *dp, const struct pc_pipe *item);
+const struct pc_dp_pipe_node *pc_dp_pipe_find(const struct pc_dp *dp, uint32_t in);
+/* The direction that begins with this at a relayed port. */
+const struct pc_dp_pipe_node *pc_dp_pipe_find_port(const struct pc_dp *dp,
+						   const struct pc_addr *local,
+						   const struct pc_addr *remote);
+struct pc_window *pc_dp_pipe_window(const struct pc_dp *dp, const struct pc_dp_pipe_node *node);
+uint32_t pc_dp_pipes_default(const struct pc_dp_config *config);
+
+/* --- dp_pipe_encode.c --- */
+
+/* All but the window. PC_ERR_RANGE: addresses of two families on one side, no index. */
+int pc_dp_pipe_encode(const struct pc_dp_pipe *pipe, struct pc_pipe *ret_item);
+void pc_dp_pipe_decode(const struct pc_pipe *item, struct pc_dp_pipe *ret_pipe);
+
+/* --- dp_pipe_map.c, or the fake's: what the program sees; nothing without a kernel half --- */
+
+/* 0, PC_ERR_FULL or -errno. */
+int pc_dp_pipe_store(struct pc_dp *dp, const struct pc_pipe *item, const struct pc_pipe *before);
+void pc_dp_pipe_erase(struct pc_dp *dp, const struct pc_pipe *item);
+
 /* --- dp_flow.c --- */
 
 /* Counts the entries of the tables by going through them. 0 or -errno. */
@@ -291,6 +331,10 @@ void pc_dp_batch_flush(struct pc_dp *dp, enum pc_dp_map map);
 /* --- dp_tables_fake.c: part of the fake only --- */
 int pc_dp_fake_tables_init(uint32_t max_sessions);
 void pc_dp_fake_tables_clear(void);
+
+/* --- dp_pipe_fake.c: part of the fake only --- */
+int pc_dp_fake_pipes_open(struct pc_dp *dp);
+void pc_dp_fake_pipes_clear(void);
 
 /* --- dp_user.c --- */
 

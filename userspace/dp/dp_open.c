@@ -305,6 +305,7 @@ int pc_dp_open(const struct pc_dp_config *config, struct pc_dp **ret_dp)
 	dp->relay_high = config->relay_high;
 	dp->max_sessions = config->max_sessions;
 	dp->max_tenants = config->max_tenants;
+	dp->max_pipes = pc_dp_pipes_default(config);
 	err = pc_dp_user_open(config->state_dir, config->max_sessions, &dp->user);
 	if (err)
 		return err;
@@ -319,6 +320,8 @@ int pc_dp_open(const struct pc_dp_config *config, struct pc_dp **ret_dp)
 		}
 	}
 	err = dp->status.kernel ? 0 : pc_dp_rates_map(dp, false);
+	if (!err)
+		err = pc_dp_pipes_new(dp, NULL);
 	if (err)
 		return err;
 	*ret_dp = TAKE_PTR(dp);
@@ -429,6 +432,7 @@ void pc_dp_close(struct pc_dp *dp)
 	unmap_ctl(dp);
 	drop_kernel(dp);
 	pc_dp_found_free(dp);
+	pc_dp_pipes_free(dp);
 	pc_dp_user_close(&dp->user);
 	free(dp);
 }

@@ -461,6 +461,16 @@ void pc_native_close(struct pc_native *n, struct pc_native_link *link, uint16_t 
 	pc_native_link_end(link, PC_NATIVE_R_DONE);
 }
 
+void pc_native_close_all(struct pc_native *n, uint16_t reason, uint64_t now)
+{
+	struct pc_htab_iter it = { 0 };
+	struct pc_hnode *node;
+
+	while ((node = pc_htab_iterate(&n->links, &it)))
+		pc_native_close(n, pc_container_of(node, struct pc_native_link, by_identity),
+				reason, now);
+}
+
 const uint8_t *pc_native_identity(const struct pc_native_link *link)
 {
 	return link->identity;

@@ -35,6 +35,9 @@ enum pc_native_frame {
 	PC_NATIVE_PIPE = 0x0c, /* not for this machine: relay/native_pipe.h */
 };
 
+#define PC_NATIVE_FIRST_BYTE   0x04
+#define PC_NATIVE_LAST_BYTE    0x0f /* those after the last type are reserved */
+
 #define PC_NATIVE_PROTOCOL     1
 #define PC_NATIVE_FIRST_LEN    512  /* a first message has at least as many bytes */
 #define PC_NATIVE_MAX_FRAME    1232 /* fits 1280 with IPv6 and UDP */
@@ -135,6 +138,8 @@ int pc_native_send(struct pc_native *n, struct pc_native_link *link,
 /* Tells the other side, ends and frees the link; ops->down is called with DONE. */
 void pc_native_close(struct pc_native *n, struct pc_native_link *link, uint16_t reason,
 		     uint64_t now);
+/* The same to all that are up, the others just end. */
+void pc_native_close_all(struct pc_native *n, uint16_t reason, uint64_t now);
 
 const uint8_t *pc_native_identity(const struct pc_native_link *link);
 /* The other side's static key, to keep for the next IKpsk2. NULL before the first session. */

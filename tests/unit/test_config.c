@@ -87,6 +87,11 @@ static void test_all_keys(void **state)
 				   "stranger-net-rate = 1000000\n"
 				   "stranger-total-rate = 10000000\n"
 				   "client-rate = 0\n"
+				   "native = no\n"
+				   "native-peers = 7\n"
+				   "native-pipes = 0\n"
+				   "native-handshakes = 0\n"
+				   "native-source-handshakes = 1\n"
 				   "linger = 0"; /* without a newline */
 	struct pc_config c;
 
@@ -123,6 +128,11 @@ static void test_all_keys(void **state)
 	assert_int_equal(c.stranger_net_rate, 1000000);
 	assert_int_equal(c.stranger_total_rate, 10000000);
 	assert_int_equal(c.client_rate, 0);
+	assert_false(c.native);
+	assert_int_equal(c.native_peers, 7);
+	assert_int_equal(c.native_pipes, 0);
+	assert_int_equal(c.native_handshakes, 0);
+	assert_int_equal(c.native_source_handshakes, 1);
 	assert_int_equal(c.linger_s, 0);
 	pc_config_free(&c);
 	assert_null(c.rule);

@@ -388,10 +388,58 @@ static void raw_sql(const char *file, const char *text)
 	sqlite3_close(db);
 }
 
+static struct pc_store_peer make_peer(uint8_t fill, const char *name)
+{
+	struct pc_store_peer p = { .tenant = 3, .may_call = "bob,carol", .created_s = 17 };
+
+	memset(p.identity, fill, sizeof(p.identity));
+	snprintf(p.name, sizeof(p.name), "%s", name);
+	return p;
+}
+
+struct peers {
+	struct pc_store_peer p[4];
+	int n;
+};
+
+static int add_peer(void *arg, const struct pc_store_peer *p)
+{
+	struct peers *found = arg;
+
+	found->p[found->n++] = *p;
+	return found->n == 3 ? 77 : 0;
+}
+
+static void test_peers(void **state)
+{
+	struct pc_store_peer a = make_peer(1, "alice"), b = make_peer(2, "bob"), c;
+	struct peers found = { .n = 0 };
+
+	assert_int_equal(pc_store_peer_add(s, &b), 0);
+	assert_int_equal(pc_store_peer_add(s, &a), 0);
+	c = make_peer(1, "carol");
+	assert_int_equal(pc_store_peer_add(s, &c), PC_ERR_EXISTS); /* the identity */
+	c = make_peer(3, "bob");
+	assert_int_equal(pc_store_peer_add(s, &c), PC_ERR_EXISTS); /* the name */
+	reopen();
+	assert_int_equal(pc_store_peer_each(s, add_peer, &found), 0);
+	assert_int_equal(found.n, 2);
+	assert_memory_equal(&found.p[0], &a, sizeof(a));
+	assert_memory_equal(&found.p[1], &b, sizeof(b));
+	assert_int_equal(pc_store_peer_del(s, a.identity), 0);
+	assert_int_equal(pc_store_peer_del(s, a.identity), PC_ERR_NOT_FOUND);
+	assert_int_equal(pc_store_peer_add(s, &a), 0);
+	c = make_peer(3, "carol");
+	assert_int_equal(pc_store_peer_add(s, &c), 0);
+	found.n = 0;
+	assert_int_equal(pc_store_peer_each(s, add_peer, &found), 77);
+}
+
 /* The tables of the first version, with a tenant in them. */
 static void test_older_version(void **state)
 {
 	struct pc_store_tenant a = make_tenant("alice");
+	struct pc_store_peer p = make_peer(1, "alice");
 	struct pc_store *reader;
 	struct found f;
 
@@ -411,6 +459,7 @@ static void test_older_version(void **state)
 		"ALTER TABLE tenant DROP COLUMN month_start_s;"
 		"ALTER TABLE tenant DROP COLUMN month_base;"
 		"ALTER TABLE tenant DROP COLUMN spent_before;"
+		"DROP TABLE peer;"
 		"UPDATE tenant SET tier = 'default'; PRAGMA user_version = 1;");
 	assert_int_equal(pc_store_open(path, true, &reader), PC_ERR_VERSION); /* changes nothing */
 	assert_int_equal(pc_store_open(path, false, &s), 0);
@@ -421,6 +470,7 @@ static void test_older_version(void **state)
 	assert_memory_equal(&f.t[0], &a, sizeof(a));
 	reopen();
 	assert_int_equal(all_tenants().n, 1);
+	assert_int_equal(pc_store_peer_add(s, &p), 0);
 }
 
 static void test_other_versions_and_files(void **state)
@@ -430,10 +480,10 @@ static void test_other_versions_and_files(void **state)
 
 	pc_store_close(s);
 	s = NULL;
-	raw_sql(path, "PRAGMA user_version = 4");
+	raw_sql(path, "PRAGMA user_version = 5");
 	assert_int_equal(pc_store_open(path, false, &other), PC_ERR_VERSION);
 	assert_int_equal(pc_store_open(path, true, &other), PC_ERR_VERSION);
-	assert_string_equal(pc_store_error(NULL), "schema version 4, this build knows 3");
+	assert_string_equal(pc_store_error(NULL), "schema version 5, this build knows 4");
 	unlink(beside("-wal"));
 	unlink(beside("-shm"));
 	fd = open(path, O_WRONLY | O_TRUNC);
@@ -571,6 +621,7 @@ int main(void)
 		T(test_transactions),
 		T(test_locked),
 		T(test_readers),
+		T(test_peers),
 		T(test_older_version),
 		T(test_other_versions_and_files),
 		T(test_damaged),

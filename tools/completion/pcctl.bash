@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash
-# Completion of pcctl(1): names of tenants are asked from the daemon.
+# Completion of pcctl(1): names of tenants and peers are asked from the daemon.
 
 _pcctl_tenants() {
 	"${COMP_WORDS[0]}" -j "$@" tenant list 2>/dev/null |
 		grep -o '{"name":"[A-Za-z0-9._@-]*"' | cut -d'"' -f4
+}
+
+_pcctl_peers() {
+	"${COMP_WORDS[0]}" -j "$@" peer list 2>/dev/null |
+		grep -o '"name":"[A-Za-z0-9._@-]*"' | cut -d'"' -f4
 }
 
 _pcctl_options() {
@@ -19,6 +24,7 @@ _pcctl_options() {
 	'identity init' | 'identity import')
 		echo "--replace --state-dir --passphrase-file --succession $global"
 		;;
+	'peer add') echo "--tenant --may-call $global" ;;
 	'identity show') echo "--state-dir $global" ;;
 	credential*) echo "--lifetime $global" ;;
 	drain*) echo "--off $global" ;;
@@ -31,11 +37,12 @@ _pcctl_options() {
 # What may follow the words so far, of which there are $1.
 _pcctl_words() {
 	case $1 in
-	0) echo "identity tenant credential reload drain shutdown datapath help" ;;
+	0) echo "identity tenant peer credential reload drain shutdown datapath help" ;;
 	1)
 		case $2 in
 		identity) echo "show init import verify help" ;;
 		tenant) echo "add set del list help" ;;
+		peer) echo "add remove list help" ;;
 		datapath) echo "off help" ;;
 		credential) _pcctl_tenants "${@:4}" ;;
 		esac
@@ -43,6 +50,7 @@ _pcctl_words() {
 	2)
 		case "$2 $3" in
 		'tenant set' | 'tenant del' | 'tenant list') _pcctl_tenants "${@:4}" ;;
+		'peer remove' | 'peer list') _pcctl_peers "${@:4}" ;;
 		esac
 		;;
 	esac
@@ -63,7 +71,11 @@ _pcctl() {
 		compopt -o filenames 2>/dev/null
 		return
 		;;
-	--tier | --max-* | --lifetime)
+	--tenant)
+		mapfile -t COMPREPLY < <(compgen -W "$(_pcctl_tenants)" -- "$cur")
+		return
+		;;
+	--tier | --max-* | --lifetime | --may-call)
 		return
 		;;
 	esac
@@ -72,7 +84,7 @@ _pcctl() {
 		-s | --socket)
 			socket=(-s "${COMP_WORDS[++i]}")
 			;;
-		--password-file | --passphrase-file | --succession | --bpffs | --state-dir | --tier | --max-* | --lifetime) ((i++)) ;;
+		--password-file | --passphrase-file | --succession | --bpffs | --state-dir | --tier | --max-* | --lifetime | --tenant | --may-call) ((i++)) ;;
 		-*) ;;
 		*) words+=("${COMP_WORDS[i]}") ;;
 		esac

@@ -44,6 +44,9 @@ static const struct {
 				  "stdin" },
 	[OPT_SUCCESSION] = { "succession", "FILE",
 			     "with --replace: write a record that the new key follows the old" },
+	[OPT_TENANT] = { "tenant", "NAME", "whose account the peer is on" },
+	[OPT_MAY_CALL] = { "may-call", "NAMES",
+			   "peers of other tenants it may ask for; a,b or * (none)" },
 	[OPT_BPFFS] = { "bpffs", "DIR", "pins of a stopped pcd (/sys/fs/bpf/pcd)" },
 };
 
@@ -67,6 +70,11 @@ const struct command commands[] = {
 	{ "tenant", "set", "NAME", TENANT_OPTIONS, "change a tenant", run_tenant_set },
 	{ "tenant", "del", "NAME", 0, "delete a tenant and end its sessions", run_tenant_del },
 	{ "tenant", "list", "[NAME]", 0, "show tenants and their traffic", run_tenant_list },
+	{ "peer", "add", "NAME IDENTITY", BIT(OPT_TENANT) | BIT(OPT_MAY_CALL),
+	  "let a native peer have sessions here", run_peer_add },
+	{ "peer", "remove", "NAME", 0, "end its session and its pipes, and refuse it",
+	  run_peer_remove },
+	{ "peer", "list", "[NAME]", 0, "show native peers and where they are", run_peer_list },
 	{ "credential", NULL, "NAME", BIT(OPT_LIFETIME),
 	  "print a time-limited TURN credential of a tenant", run_credential },
 	{ "reload", NULL, NULL, 0, "read the configuration again", run_reload },
@@ -277,19 +285,21 @@ static int check_options(const struct invocation *in, const struct command *c)
 static int run_command(struct invocation *in, const struct command *c, char **words, int n,
 		       bool want_help)
 {
-	int status;
+	int status, most;
 
 	if (want_help || (n == 1 && is_help(words[0])))
 		return help(c->object, c->verb);
 	status = check_options(in, c);
 	if (status)
 		return status;
-	if (n > (c->arg ? 1 : 0))
-		return usage_error(in, "unexpected \"%s\"", words[c->arg ? 1 : 0]);
-	if (n == 0 && c->arg && c->arg[0] != '[')
+	most = !c->arg ? 0 : strchr(c->arg, ' ') ? 2 : 1;
+	if (n > most)
+		return usage_error(in, "unexpected \"%s\"", words[most]);
+	if (n < most && c->arg[0] != '[')
 		return usage_error(in, "%s%s%s needs %s", c->object, c->verb ? " " : "",
 				   c->verb ? c->verb : "", c->arg);
 	in->arg = n ? words[0] : NULL;
+	in->arg2 = n > 1 ? words[1] : NULL;
 	status = c->run(in);
 	if (status == EXIT_DONE && (fflush(stdout) != 0 || ferror(stdout)))
 		return fail(in, "cannot write to standard output");

@@ -36,6 +36,8 @@ enum option_id {
 	OPT_BPFFS,
 	OPT_PASSPHRASE_FILE,
 	OPT_SUCCESSION,
+	OPT_TENANT,
+	OPT_MAY_CALL,
 	OPT_COUNT
 };
 
@@ -43,13 +45,15 @@ struct invocation {
 	const char *socket;
 	bool json;
 	const char *arg;	       /* the word after object and verb; NULL: none */
+	const char *arg2;	       /* the one after that */
 	const char *option[OPT_COUNT]; /* value, "" where there is none; NULL: not given */
 };
 
 struct command {
 	const char *object;
-	const char *verb;     /* NULL: the object alone */
-	const char *arg;      /* name of its word, NULL: none; in brackets: optional */
+	const char *verb; /* NULL: the object alone */
+	/* Name of its word, NULL: none; in brackets: optional. Two with a blank: both needed. */
+	const char *arg;
 	unsigned int options; /* bits of enum option_id */
 	const char *help;
 	int (*run)(const struct invocation *in); /* an exit status */
@@ -96,6 +100,10 @@ int run_tenant_add(const struct invocation *in);
 int run_tenant_set(const struct invocation *in);
 int run_tenant_del(const struct invocation *in);
 int run_tenant_list(const struct invocation *in);
+
+int run_peer_add(const struct invocation *in);
+int run_peer_remove(const struct invocation *in);
+int run_peer_list(const struct invocation *in);
 
 int run_credential(const struct invocation *in);
 int run_reload(const struct invocation *in);

@@ -34,6 +34,14 @@ int pc_identity_generate(struct pc_identity *ret_id)
 	return 0;
 }
 
+void pc_identity_static_secret(const struct pc_identity *id, uint8_t ret_secret[static 32])
+{
+	static const uint8_t label[] = "pcloud/1 static secret";
+
+	/* The seed is the first half of libsodium's secret key. */
+	crypto_generichash(ret_secret, 32, label, sizeof(label) - 1, id->secret_key, 32);
+}
+
 void pc_identity_wipe(struct pc_identity *id)
 {
 	sodium_memzero(id, sizeof(*id));

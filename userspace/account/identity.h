@@ -23,6 +23,11 @@ struct pc_identity {
 int pc_identity_generate(struct pc_identity *ret_id);
 int pc_identity_from_seed(const uint8_t seed[static 32], struct pc_identity *ret_id);
 void pc_identity_wipe(struct pc_identity *id);
+/*
+ * The X25519 secret of the identity's Noise handshakes: made of its seed, so that it is the same
+ * after a restart and needs no file of its own.
+ */
+void pc_identity_static_secret(const struct pc_identity *id, uint8_t ret_secret[static 32]);
 
 /* --- key files (identity_file.c) --- */
 

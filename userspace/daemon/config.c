@@ -190,6 +190,11 @@ void pc_config_defaults(struct pc_config *c)
 		.stranger_net_rate = 2000,
 		.stranger_total_rate = 5000,
 		.client_rate = 10000,
+		.native = true,
+		.native_peers = 4096,
+		.native_pipes = 64,
+		.native_handshakes = 200,
+		.native_source_handshakes = 10,
 		.linger_s = 300,
 	};
 	pc_config_tier_defaults(c);

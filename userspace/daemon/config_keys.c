@@ -260,6 +260,33 @@ static int set_capacity(struct pc_config_parser *p, const char *value)
 	return 0;
 }
 
+static int set_native(struct pc_config_parser *p, const char *value)
+{
+	if (pc_parse_bool(value, &p->c->native))
+		return pc_config_fail(p, "native \"%s\": not yes or no", value);
+	return 0;
+}
+
+static int set_native_peers(struct pc_config_parser *p, const char *value)
+{
+	return set_number(p, value, 1, 1u << 20, &p->c->native_peers);
+}
+
+static int set_native_pipes(struct pc_config_parser *p, const char *value)
+{
+	return set_number(p, value, 0, 1u << 20, &p->c->native_pipes);
+}
+
+static int set_native_handshakes(struct pc_config_parser *p, const char *value)
+{
+	return set_number(p, value, 0, 1000000, &p->c->native_handshakes);
+}
+
+static int set_native_source_handshakes(struct pc_config_parser *p, const char *value)
+{
+	return set_number(p, value, 1, 1000000, &p->c->native_source_handshakes);
+}
+
 static int set_linger(struct pc_config_parser *p, const char *value)
 {
 	return set_number(p, value, 0, 86400, &p->c->linger_s);
@@ -347,6 +374,11 @@ const struct pc_config_key pc_config_keys[] = {
 	{ "relay", "stranger-total-rate", false, set_stranger_total_rate },
 	{ "relay", "client-rate", false, set_client_rate },
 	{ "relay", "capacity", false, set_capacity },
+	{ "relay", "native", false, set_native },
+	{ "relay", "native-peers", false, set_native_peers },
+	{ "relay", "native-pipes", false, set_native_pipes },
+	{ "relay", "native-handshakes", false, set_native_handshakes },
+	{ "relay", "native-source-handshakes", false, set_native_source_handshakes },
 	{ "relay", "linger", false, set_linger },
 };
 _Static_assert(PC_ARRAY_SIZE(pc_config_keys) <= 64, "pc_config_parser.seen is a bit by key");

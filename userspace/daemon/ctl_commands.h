@@ -44,6 +44,10 @@ json_t *pc_cmd_session_list(void *ctx, json_t *args);
 json_t *pc_cmd_drops(void *ctx, json_t *args);
 json_t *pc_cmd_health(void *ctx, json_t *args);
 
+json_t *pc_cmd_peer_add(void *ctx, json_t *args);
+json_t *pc_cmd_peer_remove(void *ctx, json_t *args);
+json_t *pc_cmd_peer_list(void *ctx, json_t *args);
+
 json_t *pc_cmd_identity_show(void *ctx, json_t *args);
 json_t *pc_cmd_identity_init(void *ctx, json_t *args);
 json_t *pc_cmd_identity_import(void *ctx, json_t *args);

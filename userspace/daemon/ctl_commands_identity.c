@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/parse.h"
 #include "daemon/daemon_int.h"
+#include "daemon/native_glue.h"
 
 static json_t *identity_report(const struct pc_daemon *d)
 {
@@ -39,6 +40,10 @@ static json_t *take_identity(struct pc_daemon *d, const struct pc_identity *id, 
 	succession = pc_succession_make(&d->identity, id, pc_clock_realtime() / PC_NS_PER_MS,
 					record) == 0;
 	d->identity = *id;
+	rc = d->native ? pc_native_glue_identity(d->native) : 0;
+	if (rc < 0)
+		pc_error("native peers are served under the old identity until a restart: %s",
+			 pc_strerror(rc));
 	pc_info("identity is now %s", pc_peer_id_format(id->public_key, peer_id));
 	reply = identity_report(d);
 	if (succession) {

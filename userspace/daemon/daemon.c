@@ -14,6 +14,8 @@
 #include "daemon/daemon_int.h"
 #include "daemon/rates.h"
 #include "daemon/io.h"
+#include "daemon/native_glue.h"
+#include "daemon/peers.h"
 #include "daemon/priv.h"
 #include "daemon/turn_glue.h"
 
@@ -114,6 +116,8 @@ static void on_minute(struct ev_loop *loop, struct ev_timer *w, int events)
 	(void)events;
 	if (pc_daemon_store_usable(d))
 		pc_state_nonce_keys(d);
+	if (d->native)
+		pc_native_glue_minute(d->native);
 	if (own == d->own_addresses && memcmp(&before, &d->nonce_keys, sizeof(before)) == 0)
 		return;
 	r = pc_daemon_turn_reconfigure(d, &d->config);
@@ -228,6 +232,27 @@ static int open_users(struct pc_daemon *d)
 	return 0;
 }
 
+static int open_peers(struct pc_daemon *d)
+{
+	int r = pc_peers_new(d->store, &d->peers);
+
+	if (r)
+		pc_error("loading the peers from %s/%s: %s", d->config.state_dir,
+			 PC_DAEMON_STORE_FILE, pc_strerror(r));
+	return r;
+}
+
+static int open_native(struct pc_daemon *d)
+{
+	int r = d->config.native ? pc_native_glue_new(d, &d->native) : 0;
+
+	if (r)
+		pc_error("starting the relay of native peers: %s", pc_strerror(r));
+	else if (d->native)
+		pc_io_set_native(d->io, pc_native_glue_input, d->native);
+	return r;
+}
+
 static int open_nexthops(struct pc_daemon *d)
 {
 	struct pc_dp_status status;
@@ -325,6 +350,8 @@ static int start(struct pc_daemon *d)
 			 pc_dp_max_sessions(d->dp));
 	r = open_users(d);
 	if (!r)
+		r = open_peers(d);
+	if (!r)
 		r = pc_rates_new(d, &d->rates);
 	if (r)
 		return r;
@@ -334,6 +361,8 @@ static int start(struct pc_daemon *d)
 	r = pc_daemon_turn_new(d);
 	if (!r)
 		r = open_nexthops(d);
+	if (!r)
+		r = open_native(d);
 	if (r)
 		return r;
 	pc_daemon_turn_restore(d);
@@ -379,6 +408,8 @@ static void leave_plane(struct pc_daemon *d, bool shutdown_datapath)
 		pc_glue_limit_flows(d->glue, now + d->config.linger_s * PC_NS_PER_S);
 		pc_turn_resync_flows(d->turn, now);
 	}
+	if (shutdown_datapath && d->native)
+		pc_native_glue_shutdown(d->native);
 	if (shutdown_datapath)
 		pc_info("shutdown: %u sessions ended",
 			pc_turn_end_tenant(d->turn, UINT32_MAX, now));
@@ -395,6 +426,8 @@ static void take_down(struct pc_daemon *d, bool teardown)
 	d->too_big = NULL;
 	pc_attach_watch_free(d->attach_watch);
 	d->attach_watch = NULL;
+	pc_native_glue_free(d->native);
+	d->native = NULL;
 	if (d->turn)
 		pc_turn_free(d->turn);
 	d->turn = NULL;
@@ -410,6 +443,8 @@ static void take_down(struct pc_daemon *d, bool teardown)
 	d->policy = NULL;
 	pc_rates_free(d->rates);
 	d->rates = NULL;
+	pc_peers_free(d->peers);
+	d->peers = NULL;
 	pc_users_free(d->users);
 	d->users = NULL;
 	pc_plane_close(d, teardown);

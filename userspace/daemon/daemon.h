@@ -21,12 +21,14 @@
 #define PC_DAEMON_IDENTITY_FILE "identity.key"
 #define PC_DAEMON_LOCK_FILE	"pcd.lock"
 
-struct pc_users;      /* users.c: tenants in memory, by name and userhash; shared secrets */
-struct pc_io;	      /* io.c: service and relay sockets, batches */
-struct pc_too_big;    /* too_big.c: what routers say about datagrams that were too large */
-struct pc_rates;      /* rates.c: plans of tenants in the limiter */
-struct pc_glue;	      /* turn_glue.c: effects of the TURN machine */
-struct pc_ctl_server; /* ctl_server.c: control socket on the loop */
+struct pc_users;       /* users.c: tenants in memory, by name and userhash; shared secrets */
+struct pc_io;	       /* io.c: service and relay sockets, batches */
+struct pc_too_big;     /* too_big.c: what routers say about datagrams that were too large */
+struct pc_rates;       /* rates.c: plans of tenants in the limiter */
+struct pc_glue;	       /* turn_glue.c: effects of the TURN machine */
+struct pc_peers;       /* peers.c: native peers in memory, by identity and name */
+struct pc_native_glue; /* native_glue.c: the machine of native peers */
+struct pc_ctl_server;  /* ctl_server.c: control socket on the loop */
 
 struct pc_daemon {
 	struct ev_loop *loop;
@@ -39,6 +41,7 @@ struct pc_daemon {
 	struct pc_store *store;
 	struct pc_usage *usage;
 	struct pc_users *users;
+	struct pc_peers *peers;
 	struct pc_rates *rates;
 	struct pc_dp *dp;
 	struct pc_nexthops *nexthops; /* NULL without a kernel data plane */
@@ -49,6 +52,7 @@ struct pc_daemon {
 	struct pc_nonce_keys nonce_keys;
 	struct pc_turn *turn;
 	struct pc_glue *glue;
+	struct pc_native_glue *native; /* NULL: native = no */
 	struct pc_io *io;
 	struct pc_too_big *too_big; /* NULL: not allowed to hear it */
 	struct pc_ctl_server *ctl;

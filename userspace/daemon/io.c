@@ -157,6 +157,12 @@ void pc_io_leave_too_big(struct pc_io *io)
 	io->leave_too_big = true;
 }
 
+void pc_io_set_native(struct pc_io *io, pc_io_native_fn fn, void *ctx)
+{
+	io->native = fn;
+	io->native_ctx = ctx;
+}
+
 void pc_io_start(struct pc_io *io, struct pc_turn *turn)
 {
 	io->turn = turn;

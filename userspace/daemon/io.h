@@ -16,9 +16,14 @@
 
 #include "abi/relay.h"
 #include "base/addr.h"
+#include "relay/native.h"
 #include "relay/turn.h"
 
 struct pc_io;
+
+/* A datagram to a service socket that begins like a frame of native peers. */
+typedef void (*pc_io_native_fn)(void *ctx, const struct pc_native_path *path, struct pc_dgram *d,
+				uint64_t now, uint64_t realtime_s);
 
 struct pc_io_config {
 	struct ev_loop *loop;
@@ -37,6 +42,8 @@ void pc_io_count_into(struct pc_io *io, uint64_t *reasons, struct pc_count *coun
 		      uint32_t n_count);
 /* Somebody else hears of datagrams that were too large for a router on their way. */
 void pc_io_leave_too_big(struct pc_io *io);
+/* To whom frames of native peers go; without, they are the TURN machine's to refuse. */
+void pc_io_set_native(struct pc_io *io, pc_io_native_fn fn, void *ctx);
 void pc_io_start(struct pc_io *io, struct pc_turn *turn);
 void pc_io_free(struct pc_io *io); /* every port must have been closed */
 

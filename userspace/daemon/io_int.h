@@ -121,6 +121,8 @@ _Static_assert(IO_APART >= IO_STRIDE, "a datagram of any size has room");
 struct pc_io {
 	struct ev_loop *loop;
 	struct pc_turn *turn;
+	pc_io_native_fn native; /* NULL: nobody takes them */
+	void *native_ctx;
 	uint64_t *reasons;
 	struct pc_count *count;
 	uint32_t n_count;

@@ -72,6 +72,18 @@ struct origin {
 	uint64_t now, realtime_s;
 };
 
+static void deliver_native(struct pc_io *io, const struct io_socket *s, const struct origin *o,
+			   struct pc_dgram *d)
+{
+	const struct pc_native_path path = {
+		.listener = s->listener,
+		.local = s->local,
+		.remote = o->from,
+	};
+
+	io->native(io->native_ctx, &path, d, o->now, o->realtime_s);
+}
+
 /* One datagram to the machine. */
 static void deliver(struct pc_io *io, struct io_socket *s, const struct origin *o,
 		    struct pc_dgram d)
@@ -80,6 +92,11 @@ static void deliver(struct pc_io *io, struct io_socket *s, const struct origin *
 
 	if (!s->service) {
 		pc_turn_peer_input(io->turn, s->socket, &o->from, &d, o->now);
+		return;
+	}
+	if (io->native && d.len && d.data[0] >= PC_NATIVE_FIRST_BYTE &&
+	    d.data[0] <= PC_NATIVE_LAST_BYTE) {
+		deliver_native(io, s, o, &d);
 		return;
 	}
 	path = (struct pc_turn_path){

@@ -59,6 +59,12 @@ static const char *restart_key(const struct pc_config *a, const struct pc_config
 		{ "xdp-dispatcher", a->xdp_dispatcher == b->xdp_dispatcher },
 		{ "max-sessions", a->max_sessions == b->max_sessions },
 		{ "max-tenants", a->max_tenants == b->max_tenants },
+		{ "native", a->native == b->native },
+		{ "native-peers", a->native_peers == b->native_peers },
+		{ "native-pipes", a->native_pipes == b->native_pipes },
+		{ "native-handshakes", a->native_handshakes == b->native_handshakes },
+		{ "native-source-handshakes",
+		  a->native_source_handshakes == b->native_source_handshakes },
 	};
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)

@@ -89,6 +89,24 @@ int pc_store_tenant_del(struct pc_store *s, uint32_t id);
 int pc_store_tenant_each(struct pc_store *s, int (*fn)(void *arg, const struct pc_store_tenant *t),
 			 void *arg);
 
+/* A native peer: an identity that may have sessions here, on account of a tenant. */
+#define PC_PEER_NAME_MAX 63
+#define PC_PEER_CALL_MAX 511
+
+struct pc_store_peer {
+	uint8_t identity[32]; /* Ed25519 */
+	char name[PC_PEER_NAME_MAX + 1];
+	uint32_t tenant;
+	/* Whom it may call beside the peers of its tenant: names with commas, or "*" for all. */
+	char may_call[PC_PEER_CALL_MAX + 1];
+	uint64_t created_s;
+};
+/* PC_ERR_EXISTS: the name or the identity is taken. */
+int pc_store_peer_add(struct pc_store *s, const struct pc_store_peer *p);
+int pc_store_peer_del(struct pc_store *s, const uint8_t identity[static 32]);
+int pc_store_peer_each(struct pc_store *s, int (*fn)(void *arg, const struct pc_store_peer *p),
+		       void *arg);
+
 /* Counters of one path (kernel or user space). Same fields and order as the data plane's. */
 struct pc_store_count {
 	uint64_t up_packets, up_payload_bytes, up_wire_bytes;

@@ -19,6 +19,9 @@ enum pc_store_stmt {
 	PC_STMT_TENANT_QUOTA,
 	PC_STMT_TENANT_DEL,
 	PC_STMT_TENANT_EACH,
+	PC_STMT_PEER_ADD,
+	PC_STMT_PEER_DEL,
+	PC_STMT_PEER_EACH,
 	PC_STMT_TOTAL_GET,
 	PC_STMT_TOTAL_PUT,
 	PC_STMT_SLOT_PUT,
@@ -51,5 +54,9 @@ int pc_store_run(struct pc_store *s, sqlite3_stmt *stmt);
 int pc_store_step(struct pc_store *s, sqlite3_stmt *stmt);
 /* Ends reading before the last row. */
 void pc_store_reset(sqlite3_stmt *stmt);
+/* 0 when the column is a text that fits, else PC_ERR_STORE. */
+int pc_store_column_text(sqlite3_stmt *stmt, int column, char *buf, size_t size);
+/* Whether the column has just @len bytes, which are copied. */
+bool pc_store_column_bytes(sqlite3_stmt *stmt, int column, uint8_t *buf, int len);
 
 #endif

@@ -100,8 +100,7 @@ int pc_store_tenant_del(struct pc_store *s, uint32_t id)
 	return rc == 0 && sqlite3_changes(s->db) == 0 ? PC_ERR_NOT_FOUND : rc;
 }
 
-/* 0 when the column is a text that fits. */
-static int column_text(sqlite3_stmt *stmt, int column, char *buf, size_t size)
+int pc_store_column_text(sqlite3_stmt *stmt, int column, char *buf, size_t size)
 {
 	const unsigned char *text = sqlite3_column_text(stmt, column);
 	size_t len = (size_t)sqlite3_column_bytes(stmt, column);
@@ -112,7 +111,7 @@ static int column_text(sqlite3_stmt *stmt, int column, char *buf, size_t size)
 	return 0;
 }
 
-static bool column_key(sqlite3_stmt *stmt, int column, uint8_t *buf, int len)
+bool pc_store_column_bytes(sqlite3_stmt *stmt, int column, uint8_t *buf, int len)
 {
 	if (sqlite3_column_bytes(stmt, column) != len)
 		return false;
@@ -150,13 +149,13 @@ static int read_tenant(sqlite3_stmt *stmt, struct pc_store_tenant *ret_tenant)
 {
 	struct pc_store_tenant t = { 0 };
 
-	if (column_text(stmt, 0, t.name, sizeof(t.name)) < 0 ||
-	    column_text(stmt, 1, t.tier, sizeof(t.tier)) < 0 ||
-	    column_text(stmt, 2, t.realm, sizeof(t.realm)) < 0)
+	if (pc_store_column_text(stmt, 0, t.name, sizeof(t.name)) < 0 ||
+	    pc_store_column_text(stmt, 1, t.tier, sizeof(t.tier)) < 0 ||
+	    pc_store_column_text(stmt, 2, t.realm, sizeof(t.realm)) < 0)
 		return PC_ERR_STORE;
-	t.has_password = column_key(stmt, 3, t.ha1_md5, MD5_LEN) &&
-			 column_key(stmt, 4, t.ha1_sha256, SHA256_LEN);
-	if (!column_key(stmt, 5, t.userhash, SHA256_LEN))
+	t.has_password = pc_store_column_bytes(stmt, 3, t.ha1_md5, MD5_LEN) &&
+			 pc_store_column_bytes(stmt, 4, t.ha1_sha256, SHA256_LEN);
+	if (!pc_store_column_bytes(stmt, 5, t.userhash, SHA256_LEN))
 		return PC_ERR_STORE;
 	t.max_allocations = (uint32_t)sqlite3_column_int64(stmt, 6);
 	t.max_permissions = (uint32_t)sqlite3_column_int64(stmt, 7);

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Native peers of the node: the machine of their sessions and the hub above it, on the service
+ * sockets, with the identity of the node and the peers it knows. What they send through pipes is
+ * forwarded here where the kernel half does not.
+ */
+#ifndef PC_DAEMON_NATIVE_GLUE_H
+#define PC_DAEMON_NATIVE_GLUE_H
+
+#include <stdint.h>
+
+#include "relay/native.h"
+#include "relay/native_hub.h"
+#include "relay/turn.h"
+
+struct pc_daemon;
+struct pc_native_glue;
+
+/* Answers from then on. 0, -ENOMEM or PC_ERR_UNSUPPORTED. */
+int pc_native_glue_new(struct pc_daemon *d, struct pc_native_glue **ret_glue);
+/* Says nothing to anybody. */
+void pc_native_glue_free(struct pc_native_glue *g);
+/* For pc_io_set_native: @ctx is the glue. */
+void pc_native_glue_input(void *ctx, const struct pc_native_path *path, struct pc_dgram *d,
+			  uint64_t now, uint64_t realtime_s);
+/* Once a minute: a statement that will run out is renewed. */
+void pc_native_glue_minute(struct pc_native_glue *g);
+/* The node has another identity: every session ends, and its peers find a new node. */
+int pc_native_glue_identity(struct pc_native_glue *g);
+/* The peer may have no session any more. How many it had: 0 or 1. */
+unsigned int pc_native_glue_forget(struct pc_native_glue *g, const uint8_t identity[static 32]);
+/* Tells every peer that the node ends. */
+void pc_native_glue_shutdown(struct pc_native_glue *g);
+
+/* What is known of a peer; NULL glue: nothing. */
+struct pc_native_glue_peer {
+	bool up, registered;
+	struct pc_addr remote; /* where it is, when up */
+};
+void pc_native_glue_peer(const struct pc_native_glue *g, const uint8_t identity[static 32],
+			 struct pc_native_glue_peer *ret_peer);
+
+struct pc_native_glue_stats {
+	struct pc_native_stats native;
+	struct pc_hub_stats hub;
+};
+void pc_native_glue_get_stats(const struct pc_native_glue *g,
+			      struct pc_native_glue_stats *ret_stats);
+/* As `pcstat health` calls it. */
+const char *pc_native_drop_name(enum pc_native_drop drop);
+
+#endif

@@ -75,8 +75,8 @@ int pc_store_tenant_update(struct pc_store *s, const struct pc_store_tenant *t)
 
 int pc_store_tenant_quota(struct pc_store *s, uint32_t id, const struct pc_store_quota *quota)
 {
-	const uint64_t value[] = { quota->day_start_s, quota->day_base, quota->month_start_s,
-				   quota->month_base, quota->spent_before, id };
+	const uint64_t value[] = { quota->day_start_s, quota->day_base,	    quota->month_start_s,
+				   quota->month_base,  quota->spent_before, id };
 	sqlite3_stmt *stmt = NULL;
 	int rc = pc_store_stmt(s, PC_STMT_TENANT_QUOTA, &stmt);
 

@@ -317,6 +317,19 @@ link_count() {
 		sed -n "s/^ *\"$4\": *\\([0-9]*\\).*/\\1/p"
 }
 
+# Packets on topo_star's way from client to peer that the links themselves lost.
+link_drops() {
+	local n sum=0 i
+	for n in "client eth0" "relay c0" "relay p0" "peer eth0"; do
+		for i in $(in_ns "${n% *}" ethtool -S "${n#* }" |
+			awk '/drops|errors/ { print $2 }') \
+			$(link_count ${n% *} ${n#* } rx dropped) $(link_count ${n% *} ${n#* } tx dropped); do
+			sum=$((sum + i))
+		done
+	done
+	echo $sum
+}
+
 mac_of() {
 	ip -n "$(ns "$1")" link show "$2" | awk '$1 == "link/ether" { print $2 }'
 }

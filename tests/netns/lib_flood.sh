@@ -7,7 +7,7 @@
 #   start_flooded [LINE...]      pcd with a tenant u, more lines of its configuration
 #   frame SOURCE DESTINATION PORT PAYLOAD
 #   send FRAME COUNT [random|random24] [noise OFFSET]
-#   counted REASON kernel|user | cpu_time | link_drops | between NAME GOT LOW HIGH
+#   counted REASON kernel|user | cpu_time | between NAME GOT LOW HIGH
 #   start_transfer COUNT | end_transfer      a tenant's, beside it
 
 GEN=$PC_BUILD/bench/gen.bpf.o
@@ -95,19 +95,6 @@ counted() {
 cpu_time() {
 	awk -v tick="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print ($12 + $13) * 1000 / tick }' \
 		"/proc/$PCD_PID/stat"
-}
-
-# Packets of the transfer's way that the links themselves lost.
-link_drops() {
-	local n sum=0 i
-	for n in "client eth0" "relay c0" "relay p0" "peer eth0"; do
-		for i in $(in_ns "${n% *}" ethtool -S "${n#* }" |
-			awk '/drops|errors/ { print $2 }') \
-			$(link_count ${n% *} ${n#* } rx dropped) $(link_count ${n% *} ${n#* } tx dropped); do
-			sum=$((sum + i))
-		done
-	done
-	echo $sum
 }
 
 # start_transfer COUNT: from client to peer and back, 4000 a second

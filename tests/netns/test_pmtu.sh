@@ -53,8 +53,10 @@ topology() {
 	xdp_pass far p1 2>/dev/null
 }
 
+# Of the relay's own interfaces pcd has heard, and acted, before it answers the next question.
 mtu() {
 	ip -n "$(ns "$1")" link set "$2" mtu "$3"
+	[ "$1" != relay ] || pcstat -j health >"$T/heard.json"
 }
 
 # All links wide again, and nothing remembered of narrow ones.

@@ -536,6 +536,17 @@ int pc_native_export_sending(const struct pc_native_link *link, const char *labe
 	return export_of(link->current, label, context, context_len, ret_key);
 }
 
+int pc_native_session(const struct pc_native_link *link, uint32_t *ret_ours, uint32_t *ret_theirs)
+{
+	const struct pc_native_keys *k = carrier_of(link);
+
+	if (!k)
+		return PC_ERR_STATE;
+	*ret_ours = k->index;
+	*ret_theirs = k->remote_index;
+	return 0;
+}
+
 bool pc_native_is_initiator(const struct pc_native_link *link)
 {
 	const struct pc_native_keys *k = carrier_of(link);

@@ -94,6 +94,8 @@ struct pc_native_ops {
 	 * of the session). May call anything but pc_native_free.
 	 */
 	void (*message)(void *ctx, struct pc_native_link *link, const struct pc_native_msg *msg);
+	/* A frame of @link was genuine; before its messages. NULL: nobody wants to know. */
+	void (*heard)(void *ctx, struct pc_native_link *link);
 	void (*drop)(void *ctx, enum pc_native_drop reason);
 	/* System randomness. */
 	void (*random)(void *ctx, void *buf, size_t len);
@@ -150,6 +152,16 @@ bool pc_native_is_up(const struct pc_native_link *link);
 bool pc_native_is_initiator(const struct pc_native_link *link);
 void *pc_native_user(const struct pc_native_link *link);
 void pc_native_set_user(struct pc_native_link *link, void *user);
+/*
+ * Both indices of the session that is up, or, inside ops->message, of the one that carried the
+ * message. 0 or PC_ERR_STATE.
+ */
+int pc_native_session(const struct pc_native_link *link, uint32_t *ret_ours, uint32_t *ret_theirs);
+/* pc_native_send in the session with our index @ours. PC_ERR_STATE, too, when it is gone. */
+int pc_native_send_in(struct pc_native *n, struct pc_native_link *link, uint32_t ours,
+		      const struct pc_native_msg *msg, uint64_t now);
+/* Whose session a datagram claims to belong to, by its index alone; NULL: nobody's. */
+struct pc_native_link *pc_native_peek(const struct pc_native *n, const void *data, size_t len);
 /* The link with @identity, or NULL. */
 struct pc_native_link *pc_native_find(const struct pc_native *n, const uint8_t identity[static 32]);
 /*

@@ -51,6 +51,17 @@ int pc_native_send(struct pc_native *n, struct pc_native_link *link,
 	return pc_native_send_msg(n, link->current, &link->path, msg);
 }
 
+int pc_native_send_in(struct pc_native *n, struct pc_native_link *link, uint32_t ours,
+		      const struct pc_native_msg *msg, uint64_t now)
+{
+	struct pc_native_keys *k = pc_native_keys_find(n, ours);
+
+	n->now = now;
+	if (link->closing || !pc_native_usable(k, now) || k->link != link || k == link->next)
+		return PC_ERR_STATE;
+	return pc_native_send_msg(n, k, &link->path, msg);
+}
+
 /* Also the first thing that an initiator hears: it has a session now. */
 void pc_native_send_observed(struct pc_native_link *link, struct pc_native_keys *k)
 {
@@ -219,6 +230,28 @@ static bool is_refusal(const uint8_t *plain, size_t len, uint16_t *ret_reason)
 	return true;
 }
 
+struct pc_native_link *pc_native_peek(const struct pc_native *n, const void *data, size_t len)
+{
+	struct pc_native_attempt *a;
+	struct pc_native_keys *k;
+	struct pc_reader r;
+	uint32_t index;
+	uint8_t type;
+
+	pc_reader_init(&r, data, len);
+	type = pc_read_u8(&r);
+	pc_read_skip(&r, type == PC_NATIVE_TRANSPORT || type == PC_NATIVE_COOKIE ? 3 : 7);
+	index = pc_read_u32(&r);
+	/* First messages have no index of ours, third ones have one that is not in use yet. */
+	if (r.failed || type == PC_NATIVE_XX1 || type == PC_NATIVE_IK1)
+		return NULL;
+	k = pc_native_keys_find(n, index);
+	if (k)
+		return k->link;
+	a = pc_native_attempt_find(n, index);
+	return a ? a->link : NULL;
+}
+
 static void count_failure(struct pc_native *n, int rc)
 {
 	pc_native_dropped(n, rc == PC_ERR_STATE	   ? PC_NATIVE_DROP_SESSION
@@ -274,5 +307,7 @@ void pc_native_transport(struct pc_native *n, const struct pc_native_path *path,
 	follow(link, k, newest, path);
 	if (pc_native_keys_find(n, index) != k || k->link != link)
 		return;
+	if (n->ops->heard)
+		n->ops->heard(n->ctx, link);
 	take_messages(link, k, plain, plain_len);
 }

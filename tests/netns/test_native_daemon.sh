@@ -1,0 +1,140 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# timeout: 200
+#
+# Native peers of pcd: who may have a session, who may call whom, pipes with every frame counted for
+# whoever asked, addresses that change, and what is forged.
+# shellcheck source=tests/netns/lib.sh
+source "$(dirname "$0")/lib.sh"
+need_root
+mount_bpffs
+topo_star
+xdp_pass client eth0
+xdp_pass peer eth0
+pcd_config "$T/pcd.conf" "relay listen = 198.18.1.1:3478" "relay listen = 198.18.2.1:3478" \
+	"relay relay-address = 198.18.2.1" "relay interface = c0" "relay interface = p0" \
+	"relay xdp = native"
+start_pcd relay "$T/pcd.conf" || exit 1
+tenant acme p || exit 1
+tenant other p || exit 1
+NODE=$(pcctl -j identity show | jq -r .peer_id)
+
+declare -A np_in np_pid
+
+# np NAME NAMESPACE RELAY [LOCAL]: a native peer; its identity comes of its name
+np() {
+	local name=$1 ns=$2 relay=$3 seed fd
+	shift 3
+	seed=$(printf '%s' "$name" | sha256sum | cut -c 1-64)
+	rm -f "$T/np-$name.in"
+	mkfifo "$T/np-$name.in"
+	nsenter --net="/run/netns/$(ns "$ns")" "$PC_HELPERS/nativepeer" "$relay" "$NODE" "$seed" "$@" \
+		<"$T/np-$name.in" >>"$T/np-$name.log" 2>&1 &
+	np_pid[$name]=$!
+	pids+=("$!")
+	exec {fd}>"$T/np-$name.in"
+	np_in[$name]=$fd
+}
+
+tell() {
+	local name=$1
+	shift
+	echo "$*" >&"${np_in[$name]}"
+}
+
+# heard NAME PATTERN: within 10 s
+heard() { wait_for 10 grep -qE -- "$2" "$T/np-$1.log"; }
+# once NAME COMMAND PATTERN: the first line of the answer
+once() {
+	local name=$1
+	: >"$T/np-$name.log"
+	tell "$name" "$2"
+	heard "$name" "$3"
+	grep -m 1 -E -- "$3" "$T/np-$name.log"
+}
+np_count() { once "$1" count '^count '; }
+has_received() { [ "$(np_count "$1" | cut -d ' ' -f 3)" = "$2" ]; }
+peer_id() {
+	"$PC_HELPERS/nativepeer" --identity "$(printf '%s' "$1" | sha256sum | cut -c 1-64)"
+}
+counted() { pcstat -j tenant "$1" | jq -c ".tenants[0] | [.up.packets, .up.payload_bytes, .down.packets, .down.payload_bytes]"; }
+state_of() { pcctl -j peer list "$1" | jq -r '.peers[0] | [.connected, .registered, .address] | join(" ")'; }
+has_state() { [ "$(state_of "$1")" = "$2" ]; }
+
+ALICE=$(peer_id alice) BOB=$(peer_id bob) CAROL=$(peer_id carol)
+
+# --- who may have a session ---
+np alice client 198.18.1.1:3478
+check "an unknown peer is refused" heard alice '^lost not trusted'
+check "and that is said" wait_for 5 grep -q "native peer $ALICE at 198.18.1.2:.* refused" "$T/pcd.log"
+end_pid "${np_pid[alice]}"
+check "peers are added" pcctl peer add alice "$ALICE" --tenant acme
+check "by did:key, too" pcctl peer add bob "$(pcctl -j identity show "$BOB" | jq -r .did)" --tenant acme
+pcctl peer add carol "$CAROL" --tenant other >/dev/null
+np alice client 198.18.1.1:3478
+np bob peer 198.18.2.1:3478
+np carol peer 198.18.2.1:3478
+check "a known one is registered" heard alice '^registered 198.18.1.2:'
+heard bob '^registered' && heard carol '^registered'
+check "and shown" wait_for 5 has_state alice "$(state_of alice | grep -o '^true true 198.18.1.2:[0-9]*$')"
+
+# --- who may call whom ---
+is "another tenant's peer may not be called" "$(once alice "call $CAROL" '^(refused|up)')" \
+	"refused not trusted by the other side"
+tell bob deny
+is "nor one that does not agree" "$(once alice "call $BOB" '^(refused|up)')" \
+	"refused not trusted by the other side"
+tell bob allow
+is "nobody is nobody" "$(once alice "call $(peer_id nobody)" '^(refused|up)')" \
+	"refused the peer is not registered"
+is "no pipe so far" "$(counted acme) $(pcstat -j session | jq '.sessions | length')" "[0,0,0,0] 0"
+
+# --- a pipe ---
+open_pipe() {
+	: >"$T/np-bob.log"
+	once alice "call $BOB udp:51820" '^(refused|up)' >"$T/up"
+	heard bob '^up'
+}
+check "a pipe" open_pipe
+: >"$T/np-alice.log"
+tell alice "send 1000 1000 5000"
+check "its frames arrive" wait_for 10 has_received bob 1000
+tell bob "send 500 200 5000"
+check "both ways" wait_for 10 has_received alice 500
+is "and are counted for whoever asked" "$(counted acme)" "[1000,1000000,500,100000]"
+is "no other pays" "$(counted other)" "[0,0,0,0]"
+
+# --- what is forged ---
+drops() { pcstat -j drops | jq "[.drops[] | select(.kind == \"drop\") | .kernel + .user] | add"; }
+has_drops() { [ "$(drops)" -ge "$1" ]; }
+before=$(drops)
+once alice "forge 50" '^done' >/dev/null
+once alice "replay 50" '^done' >/dev/null
+check "forged and repeated frames are dropped" wait_for 5 has_drops $((before + 100))
+is "none arrived" "$(np_count bob)" "count 500 1000 0 1000000"
+is "none was charged" "$(counted acme)" "[1000,1000000,500,100000]"
+
+# --- an address that changes ---
+tell alice "move 198.18.1.2:40404"
+tell alice "send 10 100 1000"
+check "frames alone do not move a session" wait_for 5 has_drops $((before + 110))
+tell alice beat
+check "a message does" wait_for 5 has_state alice "true true 198.18.1.2:40404"
+tell alice "send 10 100 1000"
+check "then its frames arrive" wait_for 5 has_received bob 1010
+tell bob "send 10 100 1000"
+check "and it gets those of others" wait_for 5 has_received alice 510
+
+# --- ends ---
+: >"$T/np-bob.log"
+tell alice close
+check "the other end hears of the end" heard bob '^down'
+is "and its session is over" "$(pcstat -j session | jq '.sessions | length')" 0
+open_pipe
+: >"$T/np-alice.log"
+is "a peer is removed" "$(pcctl peer remove bob)" "peer bob removed, 1 sessions ended"
+check "it is told" heard bob '^lost not trusted'
+check "and the others" heard alice '^down the other end is gone'
+pcctl peer add bob "$BOB" --tenant acme >/dev/null
+check "what was counted stays" test "$(counted acme)" = "[1010,1001000,510,101000]"
+finish

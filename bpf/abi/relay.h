@@ -13,8 +13,6 @@
 
 #include "abi/rate.h"
 
-#include "abi/rate.h"
-
 #pragma GCC diagnostic push
 #pragma GCC diagnostic error "-Wpadded"
 

@@ -89,23 +89,12 @@ const size_t n_commands = PC_ARRAY_SIZE(commands);
 
 /* --- messages --- */
 
-static void say(const struct invocation *in, const char *tail, const char *fmt, va_list ap)
-{
-	char text[1024];
-	size_t n;
-
-	vsnprintf(text, sizeof(text), fmt, ap);
-	n = strlen(text);
-	snprintf(text + n, sizeof(text) - n, "%s", tail);
-	pc_cli_error("pcctl", in->json, text);
-}
-
 int fail(const struct invocation *in, const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
-	say(in, "", fmt, ap);
+	pc_cli_verror("pcctl", in->json, "", fmt, ap);
 	va_end(ap);
 	return EXIT_FAILED;
 }
@@ -115,7 +104,7 @@ int bad_file(const struct invocation *in, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	say(in, "", fmt, ap);
+	pc_cli_verror("pcctl", in->json, "", fmt, ap);
 	va_end(ap);
 	return EXIT_USAGE;
 }
@@ -125,7 +114,7 @@ int usage_error(const struct invocation *in, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	say(in, "; see pcctl help", fmt, ap);
+	pc_cli_verror("pcctl", in->json, "; see pcctl help", fmt, ap);
 	va_end(ap);
 	return EXIT_USAGE;
 }
@@ -353,19 +342,10 @@ static void fill_long(struct option *longs)
 	longs[OPT_COUNT + 3] = (struct option){ "help", no_argument, NULL, 'h' };
 }
 
-/* Errors about options have to know about -j, wherever it stands. */
-static bool wants_json(int argc, char **argv)
-{
-	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-		if (strcmp(argv[i], "-j") == 0 || strcmp(argv[i], "--json") == 0)
-			return true;
-	}
-	return false;
-}
-
 int main(int argc, char **argv)
 {
-	struct invocation in = { .socket = PC_CTL_DEFAULT_SOCKET, .json = wants_json(argc, argv) };
+	struct invocation in = { .socket = PC_CTL_DEFAULT_SOCKET,
+				 .json = pc_cli_wants_json(argc, argv) };
 	struct option longs[OPT_COUNT + 5] = { 0 };
 	bool want_help = false;
 	int o;

@@ -17,23 +17,12 @@
 
 #define DEFAULT_INTERVAL_NS (2 * PC_NS_PER_S)
 
-static void say(const struct pcstat *p, const char *tail, const char *fmt, va_list ap)
-{
-	char text[1024];
-	size_t n;
-
-	vsnprintf(text, sizeof(text), fmt, ap);
-	n = strlen(text);
-	snprintf(text + n, sizeof(text) - n, "%s", tail);
-	pc_cli_error("pcstat", p->json, text);
-}
-
 int fail(const struct pcstat *p, const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
-	say(p, "", fmt, ap);
+	pc_cli_verror("pcstat", p->json, "", fmt, ap);
 	va_end(ap);
 	return EXIT_FAILED;
 }
@@ -43,7 +32,7 @@ int usage_error(const struct pcstat *p, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	say(p, "; see pcstat help", fmt, ap);
+	pc_cli_verror("pcstat", p->json, "; see pcstat help", fmt, ap);
 	va_end(ap);
 	return EXIT_USAGE;
 }
@@ -258,16 +247,6 @@ static bool parse_interval(const char *text, uint64_t *ret_ns)
 	return true;
 }
 
-/* Errors about options have to know about -j, wherever it stands. */
-static bool wants_json(int argc, char **argv)
-{
-	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-		if (strcmp(argv[i], "-j") == 0 || strcmp(argv[i], "--json") == 0)
-			return true;
-	}
-	return false;
-}
-
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
@@ -285,7 +264,7 @@ int main(int argc, char **argv)
 		.socket = PC_CTL_DEFAULT_SOCKET,
 		.bpffs = PC_DEFAULT_BPFFS,
 		.state_dir = PC_DEFAULT_STATE_DIR,
-		.json = wants_json(argc, argv),
+		.json = pc_cli_wants_json(argc, argv),
 		.interval_ns = DEFAULT_INTERVAL_NS,
 	};
 	int o;

@@ -80,6 +80,26 @@ void pc_cli_error(const char *program, bool json, const char *text)
 	say(program, json, "error", text);
 }
 
+void pc_cli_verror(const char *program, bool json, const char *tail, const char *fmt, va_list ap)
+{
+	char text[1024];
+	size_t n;
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	n = strlen(text);
+	snprintf(text + n, sizeof(text) - n, "%s", tail);
+	pc_cli_error(program, json, text);
+}
+
+bool pc_cli_wants_json(int argc, char **argv)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+		if (strcmp(argv[i], "-j") == 0 || strcmp(argv[i], "--json") == 0)
+			return true;
+	}
+	return false;
+}
+
 void pc_cli_warning(const char *program, bool json, const char *text)
 {
 	say(program, json, "warning", text);

@@ -3,6 +3,7 @@
 #ifndef PC_CTL_CLI_H
 #define PC_CTL_CLI_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <jansson.h>
@@ -24,8 +25,15 @@ const char *pc_cli_quantity(double value, const char *unit, char buf[static 24])
 
 /* One line on stderr: "PROGRAM: TEXT", or {"error": TEXT} with @json; escaped. */
 void pc_cli_error(const char *program, bool json, const char *text);
+/* The same of a format, @tail behind it. */
+void pc_cli_verror(const char *program, bool json, const char *tail, const char *fmt, va_list ap)
+	__attribute__((format(printf, 4, 0)));
 /* The same for what is no error: {"warning": TEXT}. */
 void pc_cli_warning(const char *program, bool json, const char *text);
+
+/* Whether -j or --json is among the options: errors about options have to know, wherever it stands.
+ */
+bool pc_cli_wants_json(int argc, char **argv);
 
 /* @object on stdout: one line with @compact, indented otherwise. */
 void pc_cli_print_json(const json_t *object, bool compact);

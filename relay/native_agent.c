@@ -350,8 +350,16 @@ void pc_agent_message(struct pc_agent *a, const struct pc_native_msg *msg, uint6
 static void say_register(struct pc_agent *a)
 {
 	struct pc_native_msg msg = { .type = PC_NATIVE_REGISTER };
+	struct pc_native_msg keep = { .type = PC_NATIVE_KEEP, .has = BIT(PIPE) | BIT(PIPE_TO) };
 
 	send_msg(a, &msg);
+	/* The answer to one that the relay does not have is CLOSE. */
+	for (const struct held *e = a->all; e; e = e->next) {
+		keep.pipe = e->pipe.in;
+		keep.pipe_to = e->pipe.out;
+		if (e->open)
+			send_msg(a, &keep);
+	}
 	/* Until it is confirmed: again soon. */
 	pc_timer_set(a->timers, &a->register_timer, a->now + 5 * PC_NS_PER_S);
 }

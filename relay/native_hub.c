@@ -150,8 +150,10 @@ static void take_hello(struct pc_hub *h, struct hub_peer *peer, const struct pc_
 				       .version = PC_NATIVE_PROTOCOL,
 				       .capabilities = h->config.capabilities };
 
-	/* One for one, or two hubs would greet each other for ever. */
-	if (!peer->greeted)
+	/* Said when a peer begins: it has none of the pipes that an earlier self had. */
+	if (peer->greeted)
+		pc_hub_peer_pipes_end(h, peer->link);
+	else /* one for one, or two hubs would greet each other for ever */
 		pc_hub_send(h, peer->link, &reply);
 	peer->greeted = true;
 }
@@ -295,7 +297,7 @@ void pc_hub_message(struct pc_hub *h, struct pc_native_link *link, const struct 
 		[PC_NATIVE_ALLOCATE] = take_allocate, [PC_NATIVE_CONNECT] = take_connect,
 		[PC_NATIVE_ACCEPT] = take_accept,     [PC_NATIVE_REFUSE] = take_refuse,
 		[PC_NATIVE_CLOSE] = take_close,	      [PC_NATIVE_CANDIDATES] = take_candidates,
-		[PC_NATIVE_RECEIPT] = take_money,
+		[PC_NATIVE_RECEIPT] = take_money,     [PC_NATIVE_KEEP] = pc_hub_take_keep,
 	};
 	struct hub_peer *peer;
 
@@ -311,11 +313,21 @@ void pc_hub_message(struct pc_hub *h, struct pc_native_link *link, const struct 
 	takes[msg->type](h, peer, msg);
 }
 
+void pc_hub_peer_pipes_end(struct pc_hub *h, const struct pc_native_link *link)
+{
+	struct hub_pipe *p, *next;
+
+	for (p = h->pipes; p; p = next) {
+		next = p->next;
+		if (p->pipe.ends[0].link == link || p->pipe.ends[1].link == link)
+			pc_hub_pipe_end(h, p, link, PC_NATIVE_R_GONE);
+	}
+}
+
 void pc_hub_down(struct pc_hub *h, struct pc_native_link *link, uint64_t now)
 {
 	struct hub_peer *peer = pc_hub_peer_of(h, link);
 	struct hub_call *call, *next_call;
-	struct hub_pipe *p, *next_pipe;
 
 	h->now = now;
 	if (!peer)
@@ -327,11 +339,7 @@ void pc_hub_down(struct pc_hub *h, struct pc_native_link *link, uint64_t now)
 		else if (call->callee == peer)
 			pc_hub_call_end(call, PC_NATIVE_R_GONE);
 	}
-	for (p = h->pipes; p; p = next_pipe) {
-		next_pipe = p->next;
-		if (p->pipe.ends[0].link == link || p->pipe.ends[1].link == link)
-			pc_hub_pipe_end(h, p, link, PC_NATIVE_R_GONE);
-	}
+	pc_hub_peer_pipes_end(h, link);
 	peer_free(peer);
 }
 

@@ -2,7 +2,8 @@
 /*
  * The relay's side of native peers above sessions: who is registered, who asks for whom, and the
  * pipes between those that agreed. A machine without I/O; its owner hands it what pc_native_ops
- * bring. A pipe lives as long as both its sessions.
+ * bring. A pipe lives as long as both its sessions, and as both ends say that
+ * they keep it. A hub that comes after another one adopts its pipes.
  */
 #ifndef PC_RELAY_NATIVE_HUB_H
 #define PC_RELAY_NATIVE_HUB_H
@@ -16,10 +17,13 @@
 struct pc_hub;
 
 #define PC_HUB_CALL_NS (20ull * 1000000000) /* for the other one to answer */
+/* Lifetimes of a registration without KEEP after which a pipe ends; peers say it twice in each. */
+#define PC_HUB_KEEPS 2
 
-/* One end of a pipe: a peer, or a relayed UDP port (link NULL). */
+/* One end of a pipe: a peer, or a relayed UDP port (peer zeros). */
 struct pc_hub_end {
-	struct pc_native_link *link;
+	struct pc_native_link *link; /* NULL: a port, or one that did not come back yet */
+	uint8_t peer[32];
 	struct pc_native_path path;
 	uint32_t in;  /* our index: frames from the peer carry it */
 	uint32_t out; /* the peer's: frames to it carry it */
@@ -77,6 +81,13 @@ void pc_hub_message(struct pc_hub *h, struct pc_native_link *link, const struct 
 void pc_hub_tick(struct pc_hub *h, uint64_t now);
 uint64_t pc_hub_next_deadline(const struct pc_hub *h);
 
+/*
+ * A pipe that the data plane forwards for an earlier hub, as @pipe says: indices, keys, paths,
+ * peers; links are NULL. It ends when not both peers say within the lifetime of a registration that
+ * they keep it. 0, PC_ERR_EXISTS, PC_ERR_FULL or -ENOMEM.
+ */
+int pc_hub_adopt(struct pc_hub *h, const struct pc_hub_pipe *pipe, uint64_t now,
+		 struct pc_hub_pipe **ret_pipe);
 /* The data plane gives a pipe up (credit, expiry): both ends are told. */
 void pc_hub_pipe_close(struct pc_hub *h, struct pc_hub_pipe *pipe, uint16_t reason, uint64_t now);
 /* The pipe whose end has our index @in, and which end. NULL: none. */

@@ -39,12 +39,14 @@ struct hub_side {
 	struct pc_hnode by_in;
 	struct hub_pipe *p;
 	uint32_t in;
+	struct pc_timer timer; /* its peer does not keep the pipe any more */
 };
 
 struct hub_pipe {
 	struct pc_hub_pipe pipe;
+	struct pc_hub *hub;
 	struct hub_pipe *next, **pprev;
-	struct hub_peer *owner; /* who asked for it */
+	struct hub_peer *owner; /* who asked for it; NULL: did not come back yet */
 	struct hub_side sides[2];
 };
 
@@ -69,6 +71,9 @@ void pc_hub_call_end(struct hub_call *call, uint16_t reason);
 void pc_hub_send(struct pc_hub *h, struct pc_native_link *link, const struct pc_native_msg *msg);
 void pc_hub_refuse(struct pc_hub *h, struct pc_native_link *link, uint32_t call, uint16_t reason);
 
+/* Every pipe of a peer that is gone, or that begins anew. */
+void pc_hub_peer_pipes_end(struct pc_hub *h, const struct pc_native_link *link);
+
 /* --- native_hub_pipe.c --- */
 /*
  * Makes the pipe and tells those who wait for it; @callee NULL: to a relayed port. 0 or a negative
@@ -79,6 +84,8 @@ int pc_hub_port_open(struct pc_hub *h, struct hub_peer *peer, const struct pc_na
 /* Tells each end but the link @not. */
 void pc_hub_pipe_end(struct pc_hub *h, struct hub_pipe *p, const struct pc_native_link *not_to,
 		     uint16_t reason);
+/* It still has this pipe: the end is its own from now on, wherever it is. */
+void pc_hub_take_keep(struct pc_hub *h, struct hub_peer *peer, const struct pc_native_msg *msg);
 struct hub_pipe *pc_hub_pipe_of(const struct pc_hub *h, const struct pc_native_link *link,
 				uint32_t in, unsigned int *ret_end);
 

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sodium.h>
+
 #include "base/siphash.h"
 #include "relay/native_hub_int.h"
 #include "relay/noise.h"
@@ -56,31 +58,93 @@ struct hub_pipe *pc_hub_pipe_of(const struct pc_hub *h, const struct pc_native_l
 	return side->p;
 }
 
-static void side_add(struct pc_hub *h, struct hub_pipe *p, unsigned int end)
+/* @in 0: a new one. */
+static void side_add(struct pc_hub *h, struct hub_pipe *p, unsigned int end, uint32_t in)
 {
 	struct hub_side *side = &p->sides[end];
 
-	do
-		h->ops->random(h->ctx, &side->in, sizeof(side->in));
-	while (side->in == 0 || side_find(h, side->in));
+	while (in == 0 || side_find(h, in))
+		h->ops->random(h->ctx, &in, sizeof(in));
 	side->p = p;
-	p->pipe.ends[end].in = side->in;
-	pc_htab_insert(&h->by_in, &side->by_in, in_hash(h, side->in));
+	side->in = in;
+	p->pipe.ends[end].in = in;
+	pc_htab_insert(&h->by_in, &side->by_in, in_hash(h, in));
+}
+
+/* --- keeping --- */
+
+static void on_lapse(struct pc_timer *timer, uint64_t now)
+{
+	struct hub_side *side = pc_container_of(timer, struct hub_side, timer);
+
+	side->p->hub->now = now;
+	pc_hub_pipe_end(side->p->hub, side->p, NULL, PC_NATIVE_R_GONE);
+}
+
+/* A peer's end is its for so many lifetimes of a registration; a port's is for ever. */
+static void keep_side(struct pc_hub *h, struct hub_pipe *p, unsigned int end, unsigned int n)
+{
+	struct hub_side *side = &p->sides[end];
+
+	if (sodium_is_zero(p->pipe.ends[end].peer, sizeof(p->pipe.ends[end].peer)))
+		return;
+	side->timer.fn = on_lapse;
+	pc_timer_set(h->timers, &side->timer,
+		     h->now + n * h->config.register_lifetime_s * PC_NS_PER_S);
+}
+
+/* The index is nobody's here: whoever has it had it of a hub that is no more. */
+static void tell_gone(struct pc_hub *h, struct pc_native_link *link, uint32_t pipe)
+{
+	struct pc_native_msg msg = { .type = PC_NATIVE_CLOSE,
+				     .has = BIT(PIPE_TO) | BIT(REASON),
+				     .pipe_to = pipe,
+				     .reason = PC_NATIVE_R_GONE };
+
+	pc_hub_send(h, link, &msg);
+}
+
+void pc_hub_take_keep(struct pc_hub *h, struct hub_peer *peer, const struct pc_native_msg *msg)
+{
+	struct hub_side *side = side_find(h, msg->pipe_to);
+	struct hub_pipe *p = side ? side->p : NULL;
+	unsigned int i = p && side == &p->sides[1];
+	struct pc_hub_end *end = p ? &p->pipe.ends[i] : NULL;
+
+	if (!p || end->out != msg->pipe ||
+	    memcmp(end->peer, pc_native_identity(peer->link), sizeof(end->peer)) != 0) {
+		tell_gone(h, peer->link, msg->pipe);
+		return;
+	}
+	keep_side(h, p, i, PC_HUB_KEEPS);
+	if (end->link)
+		return;
+	end->link = peer->link;
+	if (i == 0) {
+		p->owner = peer;
+		peer->n_held++;
+	}
+	end->path = *pc_native_path(peer->link);
+	if (h->ops->pipe_set(h->ctx, &p->pipe, true) < 0)
+		pc_hub_pipe_end(h, p, NULL, PC_NATIVE_R_FULL);
 }
 
 /* --- making --- */
 
-static struct hub_pipe *pipe_new(struct pc_hub *h, struct hub_peer *owner)
+static struct hub_pipe *pipe_new(struct pc_hub *h, struct hub_peer *owner, uint32_t in0,
+				 uint32_t in1)
 {
 	struct hub_pipe *p = calloc(1, sizeof(*p));
 
 	if (!p)
 		return NULL;
+	p->hub = h;
 	p->owner = owner;
-	owner->n_held++;
+	if (owner)
+		owner->n_held++;
 	h->stats.pipes++;
-	side_add(h, p, 0);
-	side_add(h, p, 1);
+	side_add(h, p, 0, in0);
+	side_add(h, p, 1, in1);
 	p->next = h->pipes;
 	p->pprev = &h->pipes;
 	if (p->next)
@@ -91,8 +155,10 @@ static struct hub_pipe *pipe_new(struct pc_hub *h, struct hub_peer *owner)
 
 static void pipe_free(struct pc_hub *h, struct hub_pipe *p)
 {
-	pc_htab_remove(&h->by_in, &p->sides[0].by_in);
-	pc_htab_remove(&h->by_in, &p->sides[1].by_in);
+	for (unsigned int end = 0; end < 2; end++) {
+		pc_timer_cancel(&p->sides[end].timer);
+		pc_htab_remove(&h->by_in, &p->sides[end].by_in);
+	}
 	*p->pprev = p->next;
 	if (p->next)
 		p->next->pprev = p->pprev;
@@ -109,6 +175,7 @@ static int fill_end(struct pc_hub_end *end, struct pc_native_link *link, uint32_
 	int rc;
 
 	end->link = link;
+	memcpy(end->peer, pc_native_identity(link), sizeof(end->peer));
 	end->path = *pc_native_path(link);
 	end->out = out;
 	rc = pc_pipe_hop_key(link, end->in, true, end->in_key);
@@ -133,7 +200,7 @@ static void tell_opened(struct pc_hub *h, const struct pc_hub_pipe *pipe, unsign
 
 int pc_hub_pipe_open(struct pc_hub *h, const struct hub_call *call, uint32_t callee_pipe)
 {
-	struct hub_pipe *p = pipe_new(h, call->caller);
+	struct hub_pipe *p = pipe_new(h, call->caller, 0, 0);
 	int rc;
 
 	if (!p)
@@ -148,6 +215,8 @@ int pc_hub_pipe_open(struct pc_hub *h, const struct hub_call *call, uint32_t cal
 		pipe_free(h, p);
 		return rc;
 	}
+	keep_side(h, p, 0, PC_HUB_KEEPS);
+	keep_side(h, p, 1, PC_HUB_KEEPS);
 	tell_opened(h, &p->pipe, 0, call->caller_call);
 	tell_opened(h, &p->pipe, 1, call->id);
 	return 0;
@@ -161,7 +230,7 @@ int pc_hub_port_open(struct pc_hub *h, struct hub_peer *peer, const struct pc_na
 				       .call = msg->call,
 				       .lifetime_s = h->config.register_lifetime_s,
 				       .mtu = h->config.mtu };
-	struct hub_pipe *p = pipe_new(h, peer);
+	struct hub_pipe *p = pipe_new(h, peer, 0, 0);
 	struct pc_hub_end *port;
 	int rc;
 
@@ -181,10 +250,32 @@ int pc_hub_port_open(struct pc_hub *h, struct hub_peer *peer, const struct pc_na
 		pipe_free(h, p);
 		return rc;
 	}
+	keep_side(h, p, 0, PC_HUB_KEEPS);
 	reply.pipe = p->pipe.ends[0].in;
 	reply.pipe_to = p->pipe.ends[0].out;
 	reply.relayed = port->relayed;
 	pc_hub_send(h, peer->link, &reply);
+	return 0;
+}
+
+int pc_hub_adopt(struct pc_hub *h, const struct pc_hub_pipe *pipe, uint64_t now,
+		 struct pc_hub_pipe **ret_pipe)
+{
+	const struct pc_hub_end *ends = pipe->ends;
+	struct hub_pipe *p;
+
+	h->now = now;
+	if (ends[0].in == ends[1].in || side_find(h, ends[0].in) || side_find(h, ends[1].in))
+		return PC_ERR_EXISTS;
+	if (h->stats.pipes >= h->config.max_pipes)
+		return PC_ERR_FULL;
+	p = pipe_new(h, NULL, ends[0].in, ends[1].in);
+	if (!p)
+		return -ENOMEM;
+	p->pipe = *pipe;
+	keep_side(h, p, 0, 1);
+	keep_side(h, p, 1, 1);
+	*ret_pipe = &p->pipe;
 	return 0;
 }
 

@@ -36,7 +36,8 @@ enum pc_native_type {
 	PC_NATIVE_CANDIDATES = 16, /* where else a peer may be reached; relayed to the other end */
 	PC_NATIVE_OBSERVED = 17,   /* where a peer is seen */
 	PC_NATIVE_ERROR = 18,	   /* about a message */
-	PC_NATIVE_TYPE_COUNT = 19,
+	PC_NATIVE_KEEP = 19,	   /* peer: I still have this pipe */
+	PC_NATIVE_TYPE_COUNT = 20,
 };
 
 enum pc_native_field {

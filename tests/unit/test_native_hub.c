@@ -223,19 +223,24 @@ static void start_peer(struct peer *p, struct node *node)
 	assert_true(pc_addr_equal(&p->observed, &node->addr));
 }
 
-static int set_up(void **state)
+static void start_hub(void)
 {
 	struct pc_hub_config config = {
 		.max_pipes = 8, .max_pipes_per_peer = 3, .register_lifetime_s = 120, .mtu = 1400
 	};
 
+	assert_int_equal(pc_hub_new(&config, r->n, &hub_ops, r, w.now, &hub), 0);
+}
+
+static int set_up(void **state)
+{
 	world_init(&w);
 	memset(&relay, 0, sizeof(relay));
 	r->on_down = hub_down;
 	r->on_moved = hub_moved;
 	r->on_message = hub_message;
 	r->on_tick = hub_tick;
-	assert_int_equal(pc_hub_new(&config, r->n, &hub_ops, r, w.now, &hub), 0);
+	start_hub();
 	start_peer(&pa, a);
 	start_peer(&pc, c);
 	return 0;
@@ -595,6 +600,129 @@ static void test_registration_lapses(void **state)
 	assert_int_equal(r->downs, 0);
 }
 
+/* --- after a restart --- */
+
+/* The relay forgets everything, but for what its data plane has. */
+static struct pc_hub_pipe restart_relay(void)
+{
+	struct pc_hub_pipe pipe = *relay.last;
+
+	pipe.ends[0].link = pipe.ends[1].link = NULL;
+	pc_hub_free(hub);
+	pc_native_free(r->n);
+	node_start(r);
+	start_hub();
+	memset(&relay, 0, sizeof(relay));
+	return pipe;
+}
+
+static void adopt(const struct pc_hub_pipe *pipe)
+{
+	assert_int_equal(pc_hub_adopt(hub, pipe, w.now, &relay.last), 0);
+	relay.pipes++;
+}
+
+static void test_relay_restarts(void **state)
+{
+	struct pc_hub_pipe pipe;
+
+	open_pipe();
+	pipe = restart_relay();
+	adopt(&pipe);
+	assert_int_equal(pc_hub_adopt(hub, &pipe, w.now, &relay.last), PC_ERR_EXISTS);
+	/* Nobody noticed so far. */
+	assert_passes(&pa, &pc, "hello");
+	assert_passes(&pc, &pa, "there");
+	assert_null(relay.last->ends[0].link);
+	world_pass(&w, 60 * PC_NS_PER_S);
+	assert_true(pc_hub_registered(hub, a->config.identity));
+	assert_ptr_equal(relay.last->ends[0].link, pc_native_find(r->n, a->config.identity));
+	assert_ptr_equal(relay.last->ends[1].link, pc_native_find(r->n, c->config.identity));
+	assert_int_equal(relay.again, 2);
+	/* And it goes on as if nothing had been. */
+	world_pass(&w, 1000 * PC_NS_PER_S);
+	assert_int_equal(pa.downs + pc.downs, 0);
+	assert_passes(&pa, &pc, "still");
+	assert_passes(&pc, &pa, "here");
+	pc_agent_close(pc.agent, pc.pipe, PC_NATIVE_R_DONE, w.now);
+	world_deliver(&w);
+	assert_int_equal(pa.downs, 1);
+	assert_int_equal(relay.pipes, 0);
+}
+
+/* Its data plane is gone as well: who has a pipe of it hears that it is no more. */
+static void test_relay_forgets(void **state)
+{
+	open_pipe();
+	restart_relay();
+	world_pass(&w, 60 * PC_NS_PER_S);
+	assert_int_equal(pa.downs, 1);
+	assert_int_equal(pc.downs, 1);
+	assert_int_equal(pa.reason, PC_NATIVE_R_GONE);
+	open_pipe();
+	assert_passes(&pa, &pc, "again");
+}
+
+/* A pipe is no one's but of those that had it, and nobody gets it by knowing its index. */
+static void test_not_ones_own_to_keep(void **state)
+{
+	struct pc_native_msg msg = { .type = PC_NATIVE_KEEP,
+				     .has = 1u << PC_NATIVE_F_PIPE | 1u << PC_NATIVE_F_PIPE_TO };
+	struct pc_hub_pipe pipe;
+
+	open_pipe();
+	pipe = restart_relay();
+	adopt(&pipe);
+	c->on_up = NULL;
+	c->on_tick = NULL;
+	world_pass(&w, 60 * PC_NS_PER_S);
+	/* The other end's, and its own with a wrong index of its own. */
+	for (int i = 0; i < 2; i++) {
+		msg.pipe_to = i ? pa.pipe->out : pc.pipe->out;
+		msg.pipe = i ? pa.pipe->in + 1 : pc.pipe->in;
+		assert_int_equal(pc_native_send(a->n, a->link, &msg, w.now), 0);
+		world_deliver(&w);
+		assert_int_equal(a->last.type, PC_NATIVE_CLOSE);
+		assert_int_equal(a->last.pipe_to, msg.pipe);
+	}
+	assert_int_equal(pa.downs, 0);
+	assert_null(relay.last->ends[1].link);
+	/* The other one does not come back. */
+	world_pass(&w, 61 * PC_NS_PER_S);
+	assert_int_equal(relay.pipes, 0);
+	assert_int_equal(pa.downs, 1);
+	assert_int_equal(pa.reason, PC_NATIVE_R_GONE);
+}
+
+/* A peer that forgot its pipe, though its session goes on. */
+static void test_not_kept(void **state)
+{
+	open_pipe();
+	c->on_up = NULL;
+	c->on_tick = NULL;
+	world_pass(&w, 200 * PC_NS_PER_S);
+	assert_int_equal(relay.pipes, 1);
+	world_pass(&w, 50 * PC_NS_PER_S);
+	assert_int_equal(relay.pipes, 0);
+	assert_int_equal(pa.downs, 1);
+	assert_int_equal(pa.reason, PC_NATIVE_R_GONE);
+}
+
+/* It has none of the pipes that its earlier self had, and says so by beginning. */
+static void test_peer_restarts(void **state)
+{
+	open_pipe();
+	pc_agent_free(pc.agent);
+	pc_native_free(c->n);
+	node_start(c);
+	start_peer(&pc, c);
+	assert_int_equal(relay.pipes, 0);
+	assert_int_equal(pa.downs, 1);
+	assert_int_equal(pa.reason, PC_NATIVE_R_GONE);
+	assert_int_equal(r->downs, 0);
+	open_pipe();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -612,6 +740,11 @@ int main(void)
 		TEST(test_candidates_and_money),
 		TEST(test_moved),
 		TEST(test_registration_lapses),
+		TEST(test_relay_restarts),
+		TEST(test_relay_forgets),
+		TEST(test_not_ones_own_to_keep),
+		TEST(test_not_kept),
+		TEST(test_peer_restarts),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -116,7 +116,7 @@ static void test_required(void **state)
 			needed += rc != 0;
 		}
 	}
-	assert_int_equal(needed, 36);
+	assert_int_equal(needed, 38);
 }
 
 static void put(struct pc_writer *w, uint16_t type, const void *value, uint16_t len)

@@ -17,6 +17,9 @@
  *     indication. From here on the packet is sent or dropped, never passed.
  *  7. Count it, and send it out of the same interface or redirect it.
  *
+ * Frames of pipes between native peers go through lib/pipe_job.h: found by the number they carry,
+ * then proved by their tag and not seen before, then charged and sent like the rest.
+ *
  * The plain case, ChannelData of one flow in one family, goes a short way of its own (pc_fast_*),
  * and its commonest form a shorter one that comes before all of this (pc_lean_*, lib/lean.h);
  * everything else goes through the functions in lib/job.h.
@@ -32,6 +35,7 @@
 #include "lib/binding.h"
 #include "lib/job.h"
 #include "lib/lean.h"
+#include "lib/pipe_job.h"
 #include "lib/stranger.h"
 
 char _license[] SEC("license") = "Dual MIT/GPL";
@@ -259,16 +263,27 @@ static __noinline int pc_relay_other(struct xdp_md *ctx, __u32 l2_len, __u32 udp
 	return pc_leave_service(reason);
 }
 
-/* Less than a ChannelData header. */
+/* Less than a ChannelData header; there is no frame of a pipe that short either. */
 static __always_inline int pc_relay_short(struct xdp_md *ctx, const struct pc_pkt *pkt, bool six)
 {
 	const __u8 *first = (void *)(pkt->udp + 1);
 
 	if (pc_unlikely(pkt->udp_len > sizeof(struct udphdr) &&
-			(void *)(first + 1) <= pkt->data_end && *first >= PC_CHANNEL_FIRST_BYTE &&
-			*first <= PC_CHANNEL_LAST_BYTE))
+			(void *)(first + 1) <= pkt->data_end &&
+			(*first == PC_PIPE_TYPE ||
+			 (*first >= PC_CHANNEL_FIRST_BYTE && *first <= PC_CHANNEL_LAST_BYTE))))
 		return pc_leave(PC_REASON_DROP_LENGTH);
 	return pc_leave(pc_stranger(ctx, pkt->l2_len, PC_REASON_PASS_CONTROL, six));
+}
+
+/* A frame between native peers. */
+static __always_inline int pc_fast_pipe(struct xdp_md *ctx, const struct pc_pkt *pkt, bool six)
+{
+	int reason = pc_pipe_frame(ctx, pkt->l2_len, pkt->udp_len, six);
+
+	if (pc_unlikely(reason == PC_REASON_PASS_NO_FLOW))
+		return pc_leave(pc_stranger(ctx, pkt->l2_len, reason, six));
+	return pc_leave_service(reason);
 }
 
 /* To a service port. */
@@ -283,6 +298,8 @@ static __always_inline int pc_fast_service(struct xdp_md *ctx, const struct pc_p
 	first = *(__u8 *)payload;
 	if (pc_likely(first >= PC_CHANNEL_FIRST_BYTE && first <= PC_CHANNEL_LAST_BYTE))
 		return pc_fast_channel(ctx, pkt, six);
+	if (first == PC_PIPE_TYPE)
+		return pc_fast_pipe(ctx, pkt, six);
 	return pc_relay_other(ctx, pkt->l2_len, pkt->udp_len, bpf_ntohs(*pc_u16_at(payload, 0)),
 			      six);
 }

@@ -19,7 +19,7 @@ static __always_inline enum pc_reason pc_admit_flow(const struct pc_flow *flow, 
 /* Whether it is the plain case: one flow, one family. That is written out on its own, for speed. */
 static __always_inline bool pc_flow_plain(const struct pc_flow *flow, bool up, bool six)
 {
-	return (flow->flags & (PC_FLOW_UP | PC_FLOW_HAIRPIN | PC_FLOW_OUT6)) ==
+	return (flow->flags & (PC_FLOW_UP | PC_FLOW_HAIRPIN | PC_FLOW_OUT6 | PC_FLOW_PIPE)) ==
 	       ((up ? PC_FLOW_UP : 0) | (six ? PC_FLOW_OUT6 : 0));
 }
 

@@ -9,6 +9,7 @@
 #include "lib/admit.h"
 #include "lib/daemon.h"
 #include "lib/find.h"
+#include "lib/pipe.h"
 #include "lib/ports.h"
 #include "lib/send.h"
 #include "lib/toll.h"
@@ -26,6 +27,8 @@ struct pc_job {
 	__u32 l2_len;
 	__u32 udp_len;
 	__u32 six;
+	__u32 window; /* of the pipe that a frame came by */
+	struct pc_pipe_head head;
 };
 
 /* One for each CPU: the stack is too small. Private to the program. */
@@ -168,6 +171,7 @@ static __always_inline enum pc_reason pc_job_send_as(struct xdp_md *ctx, const s
 		return PC_REASON_PASS_UNUSUAL;
 	way.up = up ? &up->up : NULL;
 	way.down = down ? &down->down : NULL;
+	way.head = &job->head;
 	if (pc_unlikely(!pc_job_packet(ctx, job, &pkt, in6)))
 		return PC_REASON_PASS_UNUSUAL;
 	return pc_send(ctx, &pkt, &job->plan, way, in6, out6);
@@ -398,17 +402,6 @@ static __always_inline enum pc_reason pc_job_plan_down(struct xdp_md *ctx, struc
 	job->down_slot = job->flow.slot;
 	return job->six ? pc_job_plan_down_as(ctx, job, true)
 			: pc_job_plan_down_as(ctx, job, false);
-}
-
-/* To a tenant by a channel, from a peer of another family. */
-static __noinline int pc_relay_mixed(struct xdp_md *ctx, struct pc_job *job)
-{
-	enum pc_reason reason;
-
-	if (!job || (job->flow.flags & PC_FLOW_UP))
-		return PC_REASON_PASS_UNUSUAL;
-	reason = pc_job_plan_down(ctx, job);
-	return reason == PC_REASON_TX ? pc_job_finish(ctx, job) : reason;
 }
 
 #endif

@@ -9,6 +9,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
+#include "abi/pipe.h"
 #include "abi/relay.h"
 #include "lib/hot.h"
 
@@ -17,6 +18,7 @@
 #define PC_RATES_PER_TENANT  2
 #define PC_FLOWS_PER_SESSION 4
 #define PC_LIMIT_ENTRIES     65536
+#define PC_DEFAULT_PIPES     4096
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -182,5 +184,21 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } pc3_purse SEC(".maps");
+
+/* Two directions for each pipe. Not LRU, like flows. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2 * PC_DEFAULT_PIPES);
+	__type(key, __be32);
+	__type(value, struct pc_pipe);
+} pc3_pipe SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2 * PC_DEFAULT_PIPES);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct pc_window);
+} pc3_window SEC(".maps");
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "lib/csum.h"
 #include "lib/parse.h"
+#include "lib/pipe.h"
 #include "lib/stun.h"
 
 #define PC_L2_PLAIN 14
@@ -42,8 +43,9 @@ struct pc_way {
 	const struct pc_flow *to; /* addresses, ports and channel of what is sent */
 	const struct pc_nexthop *nh;
 	__u32 l2_len;
-	struct pc_dir_count *up, *down; /* where it is counted; NULL: not on this way */
-	bool redirect;			/* to another interface */
+	struct pc_dir_count *up, *down;	 /* where it is counted; NULL: not on this way */
+	const struct pc_pipe_head *head; /* NULL: no frame of a pipe goes this way */
+	bool redirect;			 /* to another interface */
 };
 
 /* Words of the old headers that are needed: the new ones may lie over them. */
@@ -188,6 +190,13 @@ static __always_inline bool pc_rewrite_head(void *at, const void *end, const str
 		/* The number is in l4_diff. */
 		*sum += channel_len.half[1];
 		*pc_u32_at(at, 0) = channel_len.word;
+	} else if (way->head && plan->head_out == PC_PIPE_HEADER) {
+		if (pc_unlikely(at + PC_PIPE_HEADER > end))
+			return false;
+		/* All of it is in l4_diff and l4_sum. */
+		*pc_u64_at(at, 0) = way->head->first;
+		*pc_u64_at(at, 8) = way->head->counter;
+		*pc_u64_at(at, 16) = way->head->tag;
 	} else if (plan->head_out == PC_STUN_INDICATION4) {
 		if (pc_unlikely(at + PC_STUN_INDICATION4 > end))
 			return false;

@@ -24,6 +24,7 @@
 #include <bpf/libbpf.h>
 #include <linux/bpf.h>
 
+#include "abi/pipe.h"
 #include "abi/relay.h"
 #include "lib/hot.h"
 #include "lib/rate.h"
@@ -37,6 +38,7 @@
 #define RIG_PORTS	 64
 #define RIG_TENANTS	 8
 #define RIG_NEXTHOPS	 32
+#define RIG_PIPES	 64 /* directions */
 #define RIG_MTU		 1500
 #define RIG_NO_REASON	 (-1)
 #define NSEC		 1000000000ull
@@ -145,6 +147,8 @@ static inline void rig_prepare(struct rig *rig)
 		else if (!strcmp(name, PC_MAP_RATE) || !strcmp(name, PC_MAP_CLOCK) ||
 			 !strcmp(name, PC_MAP_LEASE))
 			bpf_map__set_max_entries(map, 2 * RIG_TENANTS);
+		else if (!strcmp(name, PC_MAP_PIPE) || !strcmp(name, PC_MAP_WINDOW))
+			bpf_map__set_max_entries(map, RIG_PIPES);
 		else if (!strcmp(name, PC_MAP_QUOTA))
 			bpf_map__set_max_entries(map, RIG_TENANTS);
 	}

@@ -137,6 +137,21 @@ static int delete_pair(struct pc_dp *dp, const struct pc_dp_item items[static 2]
 	return err ? err : err_down;
 }
 
+int pc_dp_flow_write(struct pc_dp *dp, enum pc_dp_map map, const void *key,
+		     const struct pc_flow *flow)
+{
+	struct pc_dp_item item = { .map = map, .value.flow = *flow };
+	bool added;
+
+	memcpy(&item.key, key, pc_dp_maps[map].key_size);
+	return write_item(dp, &item, &added);
+}
+
+void pc_dp_flow_erase(struct pc_dp *dp, enum pc_dp_map map, const void *key)
+{
+	delete_key(dp, map, key);
+}
+
 int pc_dp_flow_set(struct pc_dp *dp, const struct pc_dp_flow *flow)
 {
 	struct pc_dp_item items[2];
@@ -243,10 +258,13 @@ static int sweep_chunk(void *arg, enum pc_dp_map map, const struct table_chunk *
 	s->seen += chunk->n;
 	for (uint32_t i = 0; i < chunk->n; i++) {
 		const void *key = chunk->keys + i * info->key_size;
+		const void *value = chunk->values + i * info->value_size;
 		struct pc_dp_entry entry;
 		int err;
 
-		pc_dp_decode(map, key, chunk->values + i * info->value_size, &entry);
+		if (pc_dp_pipe_owns(s->dp, map, value))
+			continue;
+		pc_dp_decode(map, key, value, &entry);
 		if (s->keep(s->arg, &entry))
 			continue;
 		err = delete_key(s->dp, map, key);

@@ -12,13 +12,17 @@
 #define PC_ETHERTYPE_IPV6 0x86dd
 #define PC_MAC_LEN	  6
 
-#define PC_TABLE(map_name, key, value, n, demand)                  \
-	{                                                          \
-		map_name, sizeof(key), sizeof(value), n, 0, demand \
+#define PC_TABLE(map_name, key, value, n, demand)                     \
+	{                                                             \
+		map_name, sizeof(key), sizeof(value), n, 0, 0, demand \
 	}
-#define PC_TENANTS(map_name, value, n)                                 \
-	{                                                              \
-		map_name, sizeof(uint32_t), sizeof(value), 0, n, false \
+#define PC_TENANTS(map_name, value, n)                                    \
+	{                                                                 \
+		map_name, sizeof(uint32_t), sizeof(value), 0, n, 0, false \
+	}
+#define PC_PIPES(map_name, value, demand)                                  \
+	{                                                                  \
+		map_name, sizeof(uint32_t), sizeof(value), 0, 0, 2, demand \
 	}
 
 /*
@@ -48,6 +52,8 @@ const struct pc_dp_map_info pc_dp_maps[PC_DP_MAPS] = {
 	[PC_DP_QUOTA] = PC_TENANTS(PC_MAP_QUOTA, struct pc_credit, 1),
 	[PC_DP_CREDIT] = PC_TABLE(PC_MAP_CREDIT, uint32_t, struct pc_credit, 1, false),
 	[PC_DP_PURSE] = PC_TABLE(PC_MAP_PURSE, uint32_t, uint64_t, 1, false),
+	[PC_DP_PIPE] = PC_PIPES(PC_MAP_PIPE, struct pc_pipe, true),
+	[PC_DP_WINDOW] = PC_PIPES(PC_MAP_WINDOW, struct pc_window, false),
 };
 
 static const char *const mode_names[] = {

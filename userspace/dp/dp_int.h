@@ -48,6 +48,8 @@ enum pc_dp_map {
 	PC_DP_QUOTA,
 	PC_DP_CREDIT,
 	PC_DP_PURSE,
+	PC_DP_PIPE,
+	PC_DP_WINDOW,
 	PC_DP_MAPS
 };
 /* Those whose entries are written one by one, and counted. */
@@ -59,7 +61,8 @@ struct pc_dp_map_info {
 	uint32_t key_size, value_size;
 	uint32_t per_session; /* entries for each session; 0: the object says how many */
 	uint32_t per_tenant;  /* the same for each tenant, and for number 0, who is nobody */
-	bool on_demand;	      /* memory is taken by entry, not at once */
+	uint32_t per_pipe;
+	bool on_demand; /* memory is taken by entry, not at once */
 };
 extern const struct pc_dp_map_info pc_dp_maps[PC_DP_MAPS];
 
@@ -117,7 +120,9 @@ struct pc_dp {
 
 	struct pc_dp_user_file user;
 	uint32_t max_pipes;
-	struct pc_dp_pipes *pipes; /* NULL in a read-only view until they are asked for */
+	struct pc_dp_pipes *pipes; /* NULL in a view of another layout */
+	struct pc_window *windows; /* shared with the program; NULL: not */
+	size_t windows_size;
 };
 
 /* Array elements lie at multiples of 8 bytes. */
@@ -206,7 +211,10 @@ void pc_dp_hot_del(struct pc_dp *dp, enum pc_dp_map map, const void *key);
 
 /* A pin, if the map has the shape this build expects. 0, -errno or PC_ERR_VERSION. */
 int pc_dp_map_pinned(const struct pc_dp *dp, const char *name, uint32_t value_size, int *ret_fd);
-/* One of this layout into dp->map_fd; all that are missing there. */
+/*
+ * One of this layout into dp->map_fd; all that are missing there. Those that an older build of this
+ * layout did not have stay missing.
+ */
 int pc_dp_map_get(struct pc_dp *dp, enum pc_dp_map which);
 int pc_dp_maps_get(struct pc_dp *dp);
 int pc_dp_meta_read(const struct pc_dp *dp, struct pc_meta *ret_meta);
@@ -224,11 +232,11 @@ int pc_dp_object_open(struct pc_dp *dp, const struct pc_dp_config *config,
 /* Text for pc_meta.build: the version, and a hash over object and constants. */
 int pc_dp_object_build(const struct pc_dp *dp, const struct pc_dp_config *config,
 		       char ret_build[static 40]);
-/* Its maps will be those of dp->map_fd. Before it is loaded. */
+/* Its maps will be those of dp->map_fd, as far as they are there. Before it is loaded. */
 int pc_dp_object_reuse(const struct pc_dp *dp, struct bpf_object *object);
 /*
  * Loads it; the program's descriptor is dp->prog_fd then, owned. With @reuse its maps are those of
- * dp->map_fd, else new ones take their place there.
+ * dp->map_fd; new ones take the place of what is not there.
  */
 int pc_dp_object_load(struct pc_dp *dp, struct bpf_object *object, bool reuse);
 
@@ -309,8 +317,20 @@ void pc_dp_pipe_decode(const struct pc_pipe *item, struct pc_dp_pipe *ret_pipe);
 int pc_dp_pipe_store(struct pc_dp *dp, const struct pc_pipe *item, const struct pc_pipe *before);
 void pc_dp_pipe_erase(struct pc_dp *dp, const struct pc_pipe *item);
 
+/* --- dp_pipe_map.c --- */
+
+/* Takes up what the maps hold. 0, PC_ERR_VERSION (of another size) or -errno. */
+int pc_dp_pipes_map(struct pc_dp *dp);
+void pc_dp_pipes_unmap(struct pc_dp *dp);
+/* Whether an entry of a table is a pipe's: then it comes and goes with that. */
+bool pc_dp_pipe_owns(const struct pc_dp *dp, enum pc_dp_map map, const struct pc_flow *flow);
+
 /* --- dp_flow.c --- */
 
+/* One entry, of a flow that no binding has. 0, PC_ERR_FULL or -errno. */
+int pc_dp_flow_write(struct pc_dp *dp, enum pc_dp_map map, const void *key,
+		     const struct pc_flow *flow);
+void pc_dp_flow_erase(struct pc_dp *dp, enum pc_dp_map map, const void *key);
 /* Counts the entries of the tables by going through them. 0 or -errno. */
 int pc_dp_tables_count(struct pc_dp *dp);
 

@@ -169,6 +169,7 @@ static int set_sizes(const struct pc_dp *dp, struct bpf_object *object)
 		const struct pc_dp_map_info *info = &pc_dp_maps[i];
 		struct bpf_map *map = bpf_object__find_map_by_name(object, info->name);
 		uint32_t n = info->per_tenant ? info->per_tenant * (dp->max_tenants + 1)
+			     : info->per_pipe ? info->per_pipe * dp->max_pipes
 					      : pc_dp_map_entries(i, dp->max_sessions);
 
 		if (!map)
@@ -214,7 +215,7 @@ int pc_dp_object_reuse(const struct pc_dp *dp, struct bpf_object *object)
 
 		if (!map)
 			return PC_ERR_NOT_FOUND;
-		if (bpf_map__reuse_fd(map, dp->map_fd[i]))
+		if (dp->map_fd[i] >= 0 && bpf_map__reuse_fd(map, dp->map_fd[i]))
 			return -errno;
 	}
 	return 0;
@@ -247,9 +248,11 @@ int pc_dp_object_load(struct pc_dp *dp, struct bpf_object *object, bool reuse)
 	err = bpf_object__load(object);
 	if (err)
 		return err;
-	for (int i = 0; i < PC_DP_MAPS && !reuse && !err; i++) {
+	for (int i = 0; i < PC_DP_MAPS && !err; i++) {
 		struct bpf_map *map = bpf_object__find_map_by_name(object, pc_dp_maps[i].name);
 
+		if (dp->map_fd[i] >= 0)
+			continue;
 		err = map ? take_fd(bpf_map__fd(map), &dp->map_fd[i]) : PC_ERR_NOT_FOUND;
 	}
 	return err ? err : take_fd(bpf_program__fd(prog), &dp->prog_fd);

@@ -38,7 +38,7 @@ int pc_dp_maps_get(struct pc_dp *dp)
 	for (enum pc_dp_map i = 0; i < PC_DP_MAPS; i++) {
 		int err = dp->map_fd[i] < 0 ? pc_dp_map_get(dp, i) : 0;
 
-		if (err)
+		if (err && (err != -ENOENT || !pc_dp_maps[i].per_pipe))
 			return err;
 	}
 	return 0;
@@ -67,6 +67,8 @@ uint64_t pc_dp_maps_memory(const struct pc_dp *dp)
 		unsigned long long bytes;
 		char path[64], line[128];
 
+		if (dp->map_fd[i] < 0)
+			continue;
 		snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", dp->map_fd[i]);
 		file = fopen(path, "re");
 		while (file && fgets(line, sizeof(line), file)) {

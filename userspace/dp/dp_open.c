@@ -68,6 +68,7 @@ static void drop_kernel(struct pc_dp *dp)
 	pc_dp_nexthops_unmap(dp);
 	pc_dp_rates_unmap(dp);
 	pc_dp_hot_unmap(dp);
+	pc_dp_pipes_unmap(dp);
 	for (int i = 0; i < PC_DP_MAPS; i++) {
 		if (dp->map_fd[i] >= 0)
 			close(TAKE_FD(dp->map_fd[i]));
@@ -172,8 +173,39 @@ static int make_fresh(struct pc_dp *dp, const struct pc_dp_config *config, const
 	return 0;
 }
 
+/* Where there are any: an older build of this layout made none. */
+static int check_pipes(struct pc_dp *dp)
+{
+	struct bpf_map_info info = { 0 };
+	__u32 len = sizeof(info);
+
+	if (dp->map_fd[PC_DP_PIPE] < 0)
+		return 0;
+	if (bpf_obj_get_info_by_fd(dp->map_fd[PC_DP_PIPE], &info, &len))
+		return pc_dp_fail_step(dp, -errno, "take up the pinned maps", "");
+	if (info.max_entries != 2 * dp->max_pipes)
+		return pc_dp_fail(dp, PC_ERR_VERSION,
+				  "%s holds maps for max-pipes = %u, not %u: keep that, or run "
+				  "'pcctl shutdown' or 'pcctl datapath off' first",
+				  dp->bpffs, info.max_entries / 2, dp->max_pipes);
+	return 0;
+}
+
+/* Maps that were missing were made with the program. */
+static int pin_missing(struct pc_dp *dp, const bool missing[static PC_DP_MAPS])
+{
+	int err = 0;
+
+	for (int i = 0; i < PC_DP_MAPS && !err; i++) {
+		if (missing[i])
+			err = pc_dp_pin_replace(dp->bpffs, pc_dp_maps[i].name, dp->map_fd[i]);
+	}
+	return err;
+}
+
 static int adopt(struct pc_dp *dp, const struct pc_dp_config *config, const char *build)
 {
+	bool missing[PC_DP_MAPS], all = true;
 	struct pc_meta meta;
 	char path[PC_DP_PATH_MAX];
 	int err;
@@ -187,8 +219,15 @@ static int adopt(struct pc_dp *dp, const struct pc_dp_config *config, const char
 	err = pc_dp_maps_get(dp);
 	if (err)
 		return pc_dp_fail_step(dp, err, "take up the pinned maps", "");
+	err = check_pipes(dp);
+	if (err)
+		return err;
+	for (int i = 0; i < PC_DP_MAPS; i++) {
+		missing[i] = dp->map_fd[i] < 0;
+		all = all && !missing[i];
+	}
 	pc_dp_pin_path(dp->bpffs, PC_PROG_RELAY, path);
-	if (!memcmp(meta.build, build, sizeof(meta.build)))
+	if (all && !memcmp(meta.build, build, sizeof(meta.build)))
 		dp->prog_fd = bpf_obj_get(path);
 	if (dp->prog_fd < 0) {
 		dp->reloaded = true;
@@ -196,6 +235,9 @@ static int adopt(struct pc_dp *dp, const struct pc_dp_config *config, const char
 		if (err)
 			return err;
 	}
+	err = pin_missing(dp, missing);
+	if (err)
+		return pc_dp_fail_step(dp, err, "pin the maps", "");
 	err = pc_dp_links_adopt(dp);
 	if (err)
 		return pc_dp_fail_step(dp, err, "switch the program on its interfaces", "");
@@ -240,6 +282,8 @@ static int map_shared(struct pc_dp *dp)
 			err = pc_dp_tables_count(dp);
 		}
 	}
+	if (!err && dp->map_fd[PC_DP_WINDOW] >= 0)
+		err = pc_dp_pipes_map(dp);
 	return err && !dp->status.kernel_error
 		       ? pc_dp_fail_step(dp, err, "map the shared memory", "")
 		       : err;
@@ -320,7 +364,7 @@ int pc_dp_open(const struct pc_dp_config *config, struct pc_dp **ret_dp)
 		}
 	}
 	err = dp->status.kernel ? 0 : pc_dp_rates_map(dp, false);
-	if (!err)
+	if (!err && !dp->pipes)
 		err = pc_dp_pipes_new(dp, NULL);
 	if (err)
 		return err;
@@ -432,7 +476,6 @@ void pc_dp_close(struct pc_dp *dp)
 	unmap_ctl(dp);
 	drop_kernel(dp);
 	pc_dp_found_free(dp);
-	pc_dp_pipes_free(dp);
 	pc_dp_user_close(&dp->user);
 	free(dp);
 }

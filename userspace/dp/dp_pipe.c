@@ -7,14 +7,13 @@
  * given back is used again as late as can be: the program may be looking at a frame of its last
  * owner, and would mark it there.
  */
-#include "base/err.h"
-#include "base/siphash.h"
-#include "dp/dp_int.h"
-#include "lib/window.h"
-
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+
+#include "base/err.h"
+#include "base/siphash.h"
+#include "dp/dp_int.h"
 
 struct pc_dp_pipes {
 	struct pc_htab by_in, by_ports;
@@ -280,6 +279,8 @@ int pc_dp_pipe_del(struct pc_dp *dp, uint32_t in)
 {
 	struct pc_dp_pipe_node *node = find(dp, in);
 
+	if (dp->readonly)
+		return PC_ERR_STATE;
 	if (!node)
 		return PC_ERR_NOT_FOUND;
 	pc_dp_pipe_erase(dp, &node->item);

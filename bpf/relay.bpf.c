@@ -35,6 +35,7 @@
 #include "lib/binding.h"
 #include "lib/job.h"
 #include "lib/lean.h"
+#include "lib/lean6.h"
 #include "lib/pipe_job.h"
 #include "lib/stranger.h"
 
@@ -324,6 +325,34 @@ static __always_inline int pc_relay(struct xdp_md *ctx, struct pc_pkt *pkt, bool
 				       : pc_fast_peer(ctx, pkt, six);
 }
 
+/* The same of lib/lean6.h. */
+static __noinline int pc_relay_lean6(struct xdp_md *ctx)
+{
+	const void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct pc_lean6 lean;
+	enum pc_reason reason;
+	enum pc_port port;
+
+	if (pc_unlikely(data + PC_LEAN6_MIN > end))
+		return -1;
+	if (pc_unlikely((*pc_u32_at(data, PC_LEAN6_TYPE) & bpf_htonl(0xfffff000)) !=
+			bpf_htonl(ETH_P_IPV6 << 16 | PC_IP6_VERSION << 12)))
+		return -1;
+	if (pc_unlikely(*(__u8 *)(data + PC_LEAN6_LEN + 2) != IPPROTO_UDP))
+		return XDP_PASS;
+	port = pc_classify_port(*pc_u16_at(data, PC_LEAN6_PORTS + 2));
+	if (pc_unlikely(port == PC_PORT_FOREIGN))
+		return XDP_PASS;
+	if (pc_unlikely(pc_guard_tripped(ctx) || !pc_lean6_read(data, end, &lean)))
+		return -1;
+	reason = port == PC_PORT_SERVICE ? pc_lean6(ctx, data, &lean, true)
+					 : pc_lean6(ctx, data, &lean, false);
+	if (pc_unlikely(reason != PC_REASON_TX))
+		return reason == PC_REASON_PASS_UNUSUAL ? -1 : pc_leave(reason);
+	pc_count_reason(PC_REASON_TX);
+	return XDP_TX;
+}
+
 /*
  * What lib/lean.h is for, and what is nobody's. -1: neither.
  * IHL and version, no fragment, UDP: two words tell.
@@ -340,7 +369,7 @@ static __always_inline int pc_relay_lean(struct xdp_md *ctx)
 		return -1;
 	if (pc_unlikely((*pc_u32_at(data, PC_LEAN_TYPE) & bpf_htonl(0xffffff00)) !=
 			bpf_htonl(ETH_P_IP << 16 | PC_IP_PLAIN << 8)))
-		return -1;
+		return pc_relay_lean6(ctx);
 	frag = *pc_u32_at(data, PC_LEAN_FRAG);
 	if (pc_unlikely((frag & bpf_htonl(PC_IP_FRAGMENT << 16 | 0xff)) != bpf_htonl(IPPROTO_UDP)))
 		return (frag & bpf_htonl(0xff)) == bpf_htonl(IPPROTO_UDP) ? -1 : XDP_PASS;

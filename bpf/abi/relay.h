@@ -25,6 +25,7 @@
 #define PC_MAP_FLOW4   "pc3_flow4"
 #define PC_MAP_FLOW6   "pc3_flow6"
 #define PC_MAP_HOT4    "pc3_hot4"
+#define PC_MAP_HOT6    "pc3_hot6"
 #define PC_MAP_PERM4   "pc3_perm4"
 #define PC_MAP_PERM6   "pc3_perm6"
 #define PC_MAP_PORT    "pc3_port"
@@ -159,6 +160,14 @@ struct pc_hot4 {
 	struct pc_flow flow[PC_HOT_WAYS];
 };
 
+/* pc3_hot6: the same for pc3_flow6. A key's last word is apart, to be compared first. */
+struct pc_hot6 {
+	__u64 tail[PC_HOT_WAYS]; /* ports, channel; 0: free */
+	__u64 addrs[PC_HOT_WAYS][4];
+	__u64 reserved[4]; /* flows begin at a cache line */
+	struct pc_flow flow[PC_HOT_WAYS];
+};
+
 /*
  * pc3_perm4 and pc3_perm6, HASH: permissions, for Send and Data indications. Two entries each.
  *   up:   client -> service address, and the peer's address out of XOR-PEER-ADDRESS
@@ -280,6 +289,7 @@ PC_ABI_SIZE(struct pc_flow4_key, 16);
 PC_ABI_SIZE(struct pc_flow6_key, 40);
 PC_ABI_SIZE(struct pc_flow, 64);
 PC_ABI_SIZE(struct pc_hot4, 320);
+PC_ABI_SIZE(struct pc_hot6, 448);
 PC_ABI_SIZE(struct pc_perm4_key, 16);
 PC_ABI_SIZE(struct pc_perm6_key, 52);
 PC_ABI_SIZE(struct pc_perm, 64);

@@ -62,6 +62,8 @@ static __always_inline void pc_key_hairpin(union pc_key *key, const struct pc_fl
 
 /* For pc3_hot4: set before loading, like those of relay.bpf.c. */
 const volatile __u32 pc_hot_shift = 60;
+/* For pc3_hot6. */
+const volatile __u32 pc_hot6_shift = 60;
 
 /* A flow of pc3_flow4, if it has a place in the faster table. */
 static __always_inline struct pc_flow *pc_find_hot4(__u64 first, __u64 second)
@@ -78,6 +80,30 @@ static __always_inline struct pc_flow *pc_find_hot4(__u64 first, __u64 second)
 			      *pc_u64_at(&hot->key[i], 8) == second)) {
 			flow = &hot->flow[i];
 			/* Else the compiler works it out again for every field. */
+			asm volatile("" : "+r"(flow));
+			return flow;
+		}
+	}
+	return NULL;
+}
+
+/* The same of pc3_flow6. @addrs: source and destination as they lie in the packet. */
+static __always_inline struct pc_flow *pc_find_hot6(const void *addrs, __u64 tail)
+{
+	__u64 word[4] = { *pc_u64_at(addrs, 0), *pc_u64_at(addrs, 8), *pc_u64_at(addrs, 16),
+			  *pc_u64_at(addrs, 24) };
+	__u32 set = pc_hot_set6(word, tail, pc_hot6_shift);
+	struct pc_hot6 *hot = bpf_map_lookup_elem(&pc3_hot6, &set);
+	struct pc_flow *flow;
+
+	if (pc_unlikely(!hot))
+		return NULL;
+#pragma unroll
+	for (int i = 0; i < PC_HOT_WAYS; i++) {
+		if (pc_likely(hot->tail[i] == tail && hot->addrs[i][0] == word[0] &&
+			      hot->addrs[i][1] == word[1] && hot->addrs[i][2] == word[2] &&
+			      hot->addrs[i][3] == word[3])) {
+			flow = &hot->flow[i];
 			asm volatile("" : "+r"(flow));
 			return flow;
 		}

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where a flow lies in pc3_hot4, for the kernel program, for user space that fills it, and for
- * tests. No I/O.
+ * Where a flow lies in pc3_hot4 and pc3_hot6, for the kernel program, for user space that fills it,
+ * and for tests. No I/O.
  *
  * The kernel's own hash map costs more than all of the rest of a packet: it is called, hashes word
  * by word, and compares by another call. Two multiplications and a compare in line do the same. The
  * top bits of a product depend on all bits of what was multiplied. Who makes sets overflow gains
- * nothing: the flows that find no place are found in pc3_flow4.
+ * nothing: the flows that find no place are found in pc3_flow4 and pc3_flow6.
  */
 #ifndef PC_LIB_HOT_H
 #define PC_LIB_HOT_H
@@ -24,6 +24,14 @@
 PC_HOT_INLINE __u64 pc_hot_set(__u64 first, __u64 second, __u32 shift)
 {
 	return (first * 0x9e3779b97f4a7c15ull ^ second * 0xc2b2ae3d27d4eb4full) >> shift;
+}
+
+/* The same of five words: both addresses, and ports and channel. */
+PC_HOT_INLINE __u64 pc_hot_set6(const __u64 addrs[4], __u64 tail, __u32 shift)
+{
+	return pc_hot_set(
+		addrs[0] ^ addrs[1] * 0xff51afd7ed558ccdull,
+		tail ^ addrs[2] * 0xc4ceb9fe1a85ec53ull ^ addrs[3] * 0xd6e8feb86659fd93ull, shift);
 }
 
 /* Sets for so many entries, at least half of them. */

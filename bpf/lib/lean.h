@@ -16,18 +16,17 @@
 #include "lib/toll.h"
 
 /* Offsets in a frame of this kind. */
-#define PC_LEAN_TYPE	12 /* EtherType, version, IHL, TOS */
-#define PC_LEAN_LEN	16 /* total length, id */
-#define PC_LEAN_FRAG	20 /* fragment offset, TTL, protocol */
-#define PC_LEAN_TTL	22
-#define PC_LEAN_CHECK	24
-#define PC_LEAN_ADDRS	26
-#define PC_LEAN_PORTS	34
-#define PC_LEAN_UDP	38 /* UDP length, checksum */
-#define PC_LEAN_HEAD	42 /* ChannelData header */
-#define PC_LEAN_MIN	(PC_LEAN_HEAD + PC_CHANNEL_HEADER)
-#define PC_LEAN_LINK	14
-#define PC_LEAN_HEADERS (PC_LEAN_HEAD - PC_LEAN_LINK) /* of IP and UDP */
+#define PC_LEAN_TYPE  12 /* EtherType, version, IHL, TOS */
+#define PC_LEAN_LEN   16 /* total length, id */
+#define PC_LEAN_FRAG  20 /* fragment offset, TTL, protocol */
+#define PC_LEAN_TTL   22
+#define PC_LEAN_CHECK 24
+#define PC_LEAN_ADDRS 26
+#define PC_LEAN_PORTS 34
+#define PC_LEAN_UDP   38 /* UDP length, checksum */
+#define PC_LEAN_HEAD  42 /* ChannelData header */
+#define PC_LEAN_MIN   (PC_LEAN_HEAD + PC_CHANNEL_HEADER)
+#define PC_LEAN_LINK  14
 
 /* Words of the headers that came: the new ones lie over them. */
 struct pc_lean {
@@ -64,16 +63,22 @@ static __always_inline bool pc_lean_read(const void *data, const void *end, stru
 	       *(__u8 *)(data + PC_LEAN_TTL) > 1;
 }
 
+/* IP total length as sent on. */
+static __always_inline __u32 pc_lean_wire(__u32 payload, bool up, bool six)
+{
+	return payload + pc_ip_header(six) + sizeof(struct udphdr) + (up ? 0 : PC_CHANNEL_HEADER);
+}
+
 /* Everything that can fail. */
-static __always_inline bool pc_lean_admit(const struct xdp_md *ctx, const struct pc_lean *lean,
-					  struct pc_lean_way *way, bool up)
+static __always_inline bool pc_lean_admit(const struct xdp_md *ctx, __u32 payload,
+					  struct pc_lean_way *way, bool up, bool six)
 {
 	const struct pc_flow *flow = way->flow;
 	__u32 index = flow->nexthop;
 	struct pc_nexthop_slot *slot;
 
 	way->now = pc_clock_now();
-	if (pc_unlikely(!pc_flow_plain(flow, up, false) || way->now >= flow->expires_ns))
+	if (pc_unlikely(!pc_flow_plain(flow, up, six) || way->now >= flow->expires_ns))
 		return false;
 	slot = bpf_map_lookup_elem(&pc3_nexthop, &index);
 	if (pc_unlikely(!slot))
@@ -82,33 +87,42 @@ static __always_inline bool pc_lean_admit(const struct xdp_md *ctx, const struct
 	if (pc_unlikely(way->nh->ifindex != ctx->ingress_ifindex ||
 			way->nh->l2_len != PC_LEAN_LINK))
 		return false;
-	if (pc_unlikely(lean->payload + PC_LEAN_HEADERS + (up ? 0 : PC_CHANNEL_HEADER) >
-			way->nh->mtu))
+	if (pc_unlikely(pc_lean_wire(payload, up, six) > way->nh->mtu))
 		return false;
 	way->count = pc_count_slot(flow->slot);
 	return way->count;
 }
 
-/* The limits of the tenant, and what they make of the TOS. */
-static __always_inline enum pc_reason pc_lean_charge(struct pc_lean *lean,
-						     const struct pc_lean_way *way, bool up)
+/* The limits of the tenant, and what they make of the TOS; counts what is sent. */
+static __always_inline enum pc_reason pc_lean_charge(const struct pc_lean_way *way, __u32 payload,
+						     __u8 *tos, bool up, bool six)
 {
-	union pc_word type = { .word = lean->type };
 	struct pc_side side = {
 		.tenant = way->flow->tenant,
 		.slot = way->flow->slot,
 		.direction = up ? PC_RATE_UP : PC_RATE_DOWN,
-		.payload = lean->payload,
-		.wire = lean->payload + PC_LEAN_HEADERS + (up ? 0 : PC_CHANNEL_HEADER),
+		.payload = payload,
+		.wire = pc_lean_wire(payload, up, six),
 	};
-	__u8 tos = bpf_ntohs(type.half[1]), old = tos;
-	enum pc_reason reason = pc_toll_take(&side, way->now, &tos);
+	enum pc_reason reason = pc_toll_take(&side, way->now, tos);
 
 	if (pc_unlikely(reason != PC_REASON_TX)) {
 		pc_toll_count(side.slot, reason);
 		return reason;
 	}
 	pc_count_packet(up ? &way->count->up : &way->count->down, side.payload, side.wire);
+	return PC_REASON_TX;
+}
+
+static __always_inline enum pc_reason pc_lean_charge4(struct pc_lean *lean,
+						      const struct pc_lean_way *way, bool up)
+{
+	union pc_word type = { .word = lean->type };
+	__u8 tos = bpf_ntohs(type.half[1]), old = tos;
+	enum pc_reason reason = pc_lean_charge(way, lean->payload, &tos, up, false);
+
+	if (pc_unlikely(reason != PC_REASON_TX))
+		return reason;
 	lean->l3_sum = 0;
 	if (pc_unlikely(tos != old)) {
 		type.half[1] = bpf_htons(PC_IP_PLAIN << 8 | tos);
@@ -144,13 +158,11 @@ static __always_inline __be16 pc_lean_check(const struct pc_lean *lean, const st
  * ChannelData header, @head. With 1 more in the sum and the complement of two, not of one, a
  * result of zero comes out as 0xffff, as it has to.
  */
-static __always_inline __be16 pc_lean_check_udp(const struct pc_lean *lean,
-						const struct pc_flow *flow, __be16 head, bool up)
+static __always_inline __be16 pc_lean_check_udp(__be16 check, const struct pc_flow *flow,
+						__be16 head, bool up)
 {
-	__u32 sum = pc_csum_gone16(lean->udp.half[1]) + flow->l4_diff + 1;
+	__u32 sum = pc_csum_gone16(check) + flow->l4_diff + 1;
 
-	if (pc_unlikely(!lean->udp.half[1]))
-		return 0;
 	sum += up ? pc_csum_gone16(bpf_htons(2 * PC_CHANNEL_HEADER)) + pc_csum_gone16(head)
 		  : bpf_htons(2 * PC_CHANNEL_HEADER) + (__u32)head;
 	return -pc_lean_fold(sum);
@@ -168,7 +180,8 @@ static __always_inline void pc_lean_write(void *data, struct pc_lean *lean,
 	lean->len.half[0] = bpf_htons(udp_len + sizeof(struct iphdr));
 	/* At least 2 before: nothing is borrowed. */
 	lean->frag.half[1] -= bpf_htons(0x0100);
-	lean->udp.half[1] = pc_lean_check_udp(lean, flow, head.half[1], up);
+	if (pc_likely(lean->udp.half[1]))
+		lean->udp.half[1] = pc_lean_check_udp(lean->udp.half[1], flow, head.half[1], up);
 	lean->udp.half[0] = bpf_htons(udp_len);
 	*pc_u64_at(data, 0) = *pc_u64_at(way->nh->l2, 0);
 	*pc_u64_at(data, 8) = pc_pair(*pc_u32_at(way->nh->l2, 8), lean->type);
@@ -180,6 +193,12 @@ static __always_inline void pc_lean_write(void *data, struct pc_lean *lean,
 		*pc_u32_at(data, PC_LEAN_HEAD) = head.word;
 }
 
+/* Makes the frame shorter or longer in front. False: untouched. */
+static __always_inline bool pc_lean_room(struct xdp_md *ctx, bool up)
+{
+	return !bpf_xdp_adjust_head(ctx, up ? PC_CHANNEL_HEADER : -PC_CHANNEL_HEADER);
+}
+
 /* PC_REASON_TX: ready to be sent. PC_REASON_PASS_UNUSUAL: untouched, not for this way. DROP_*. */
 static __always_inline enum pc_reason pc_lean_send(struct xdp_md *ctx, struct pc_lean *lean,
 						   const struct pc_flow *flow, bool up)
@@ -188,11 +207,11 @@ static __always_inline enum pc_reason pc_lean_send(struct xdp_md *ctx, struct pc
 	enum pc_reason reason;
 	void *data;
 
-	if (pc_unlikely(!flow || !pc_lean_admit(ctx, lean, &way, up)))
+	if (pc_unlikely(!flow || !pc_lean_admit(ctx, lean->payload, &way, up, false)))
 		return PC_REASON_PASS_UNUSUAL;
-	if (pc_unlikely(bpf_xdp_adjust_head(ctx, up ? PC_CHANNEL_HEADER : -PC_CHANNEL_HEADER)))
+	if (pc_unlikely(!pc_lean_room(ctx, up)))
 		return PC_REASON_PASS_UNUSUAL;
-	reason = pc_lean_charge(lean, &way, up);
+	reason = pc_lean_charge4(lean, &way, up);
 	if (pc_unlikely(reason != PC_REASON_TX))
 		return reason;
 	data = (void *)(long)ctx->data;

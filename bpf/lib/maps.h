@@ -52,6 +52,15 @@ struct {
 	__type(value, struct pc_hot4);
 } pc3_hot4 SEC(".maps");
 
+/* The same, by pc_hot6_shift. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PC_HOT_SETS_MIN);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct pc_hot6);
+} pc3_hot6 SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, PC_DEFAULT_SESSIONS *PC_FLOWS_PER_SESSION);

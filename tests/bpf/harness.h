@@ -26,9 +26,9 @@
 
 #include "abi/pipe.h"
 #include "abi/relay.h"
-#include "lib/hot.h"
 #include "lib/rate.h"
 #include "frame.h"
+#include "hot_fill.h"
 
 #define RIG_LO		 1
 #define RIG_OTHER	 2 /* any interface that is not the one packets come in on */
@@ -51,7 +51,7 @@
 
 /* Layout of the program's .rodata, in the order of the includes of relay.bpf.c. */
 struct rig_rodata {
-	uint32_t hot_shift;
+	uint32_t hot_shift, hot6_shift;
 	uint16_t service_ports[PC_MAX_SERVICE_PORTS];
 	uint16_t relay_low;
 	uint16_t relay_high;
@@ -81,7 +81,7 @@ struct rig {
 	struct bpf_object *obj;
 	struct bpf_program *prog;
 	int prog_fd;
-	int ctl_fd, hot_fd, count_fd, reason_fd, nexthop_fd, txport_fd, port_fd, client_fd;
+	int ctl_fd, hot_fd[2], count_fd, reason_fd, nexthop_fd, txport_fd, port_fd, client_fd;
 	int limit_fd, credit_fd, rate_fd, clock_fd, lease_fd, root_fd, quota_fd;
 	int flow_fd[2], perm_fd[2]; /* IPv4, IPv6 */
 	int cpus;
@@ -162,7 +162,8 @@ static inline void rig_prepare(struct rig *rig)
 static inline struct rig_rodata rig_constants(void)
 {
 	return (struct rig_rodata){
-		.hot_shift = pc_hot_shift_of(PC_HOT_SETS_MIN),
+		.hot_shift = HOT_FILL_SHIFT,
+		.hot6_shift = HOT_FILL_SHIFT,
 		.service_ports = { RIG_SERVICE_PORT, RIG_SECOND_PORT },
 		.relay_low = RIG_RELAY_LOW,
 		.relay_high = RIG_RELAY_HIGH,
@@ -243,7 +244,8 @@ static inline struct rig *rig_new_with(const char *object, struct rig_rodata rod
 	rig->ctl_fd = rig_map(rig, PC_MAP_CTL);
 	rig->flow_fd[0] = rig_map(rig, PC_MAP_FLOW4);
 	rig->flow_fd[1] = rig_map(rig, PC_MAP_FLOW6);
-	rig->hot_fd = rig_map(rig, PC_MAP_HOT4);
+	rig->hot_fd[0] = rig_map(rig, PC_MAP_HOT4);
+	rig->hot_fd[1] = rig_map(rig, PC_MAP_HOT6);
 	rig->perm_fd[0] = rig_map(rig, PC_MAP_PERM4);
 	rig->perm_fd[1] = rig_map(rig, PC_MAP_PERM6);
 	rig->port_fd = rig_map(rig, PC_MAP_PORT);
@@ -316,33 +318,15 @@ static inline void rig_set_txport(struct rig *rig, uint32_t ifindex)
 	assert_int_equal(bpf_map_update_elem(rig->txport_fd, &port, &ifindex, BPF_ANY), 0);
 }
 
-/* Whether flows are in pc3_hot4, too, as the daemon has them; rig_main() tries both. */
+/* Whether flows are in the tables of copies, too, as the daemon has them; rig_main() tries both. */
 static bool rig_cold;
-
-static inline void rig_set_hot(struct rig *rig, const struct rig_flow *flow)
-{
-	uint64_t words[2];
-	uint32_t set, way;
-	struct pc_hot4 hot;
-
-	memcpy(words, &flow->key, sizeof(words));
-	set = (uint32_t)pc_hot_set(words[0], words[1], pc_hot_shift_of(PC_HOT_SETS_MIN));
-	assert_int_equal(bpf_map_lookup_elem(rig->hot_fd, &set, &hot), 0);
-	for (way = 0; way < PC_HOT_WAYS; way++) {
-		if (!hot.key[way].saddr || !memcmp(&hot.key[way], &flow->key, sizeof(words)))
-			break;
-	}
-	if (way == PC_HOT_WAYS)
-		return;
-	hot.key[way] = flow->key.v4;
-	hot.flow[way] = flow->value;
-	assert_int_equal(bpf_map_update_elem(rig->hot_fd, &set, &hot, BPF_ANY), 0);
-}
 
 static inline void rig_add_flow(struct rig *rig, const struct rig_flow *flow)
 {
-	if (!flow->six && !rig_cold)
-		rig_set_hot(rig, flow);
+	if (!rig_cold)
+		assert_int_equal(flow->six ? hot_fill6(rig->hot_fd[1], &flow->key.v6, &flow->value)
+					   : hot_fill4(rig->hot_fd[0], &flow->key.v4, &flow->value),
+				 0);
 	assert_true(rig->n_flows < RIG_FLOWS);
 	rig->flows[rig->n_flows++] = *flow;
 	assert_int_equal(
@@ -486,7 +470,7 @@ static inline void rig_set_cold(void **state)
 	rig_cold = true;
 }
 
-/* All tests twice: with the flows in pc3_hot4, then in the hash maps alone. */
+/* All tests twice: with the flows in pc3_hot4 and pc3_hot6, then in the hash maps alone. */
 static inline int rig_run_all(const char *name, const struct CMUnitTest *tests, size_t n)
 {
 	struct CMUnitTest *all = calloc(2 * n + 1, sizeof(*all));

@@ -700,6 +700,65 @@ static void test_hot(void **state)
 	pc_dp_close(dp);
 }
 
+/* The same of IPv6. */
+static bool find_hot6(const struct pc_addr *src, const struct pc_addr *dst, uint16_t channel,
+		      struct pc_flow *ret_flow)
+{
+	struct pc_flow6_key key = { .sport = htons(src->port),
+				    .dport = htons(dst->port),
+				    .channel = htons(channel) };
+	_cleanup_close_ int fd = env_pin(PC_MAP_HOT6);
+	struct pc_hot6 hot;
+	__u64 words[5];
+	uint32_t set;
+
+	memcpy(key.saddr, src->ip.b, 16);
+	memcpy(key.daddr, dst->ip.b, 16);
+	memcpy(words, &key, sizeof(words));
+	set = (uint32_t)pc_hot_set6(words, words[4], pc_hot_shift_of(pc_hot_sets(ENV_SESSIONS)));
+	assert_int_equal(bpf_map_lookup_elem(fd, &set, &hot), 0);
+	for (int i = 0; i < PC_HOT_WAYS; i++) {
+		if (hot.tail[i] == words[4] && !memcmp(hot.addrs[i], words, 32)) {
+			*ret_flow = hot.flow[i];
+			return true;
+		}
+	}
+	return false;
+}
+
+static void expect_hot6(const struct pc_addr *src, const struct pc_addr *dst, uint16_t channel,
+			uint64_t expires_ns)
+{
+	struct pc_flow flow = find_flow(src, dst, channel), hot;
+
+	assert_true(find_hot6(src, dst, channel, &hot));
+	assert_memory_equal(&flow, &hot, sizeof(flow));
+	assert_int_equal(hot.expires_ns, expires_ns);
+}
+
+static void test_hot6(void **state)
+{
+	struct pc_dp_flow flow = env_flow(1000);
+	struct pc_dp *dp = env_open();
+	struct pc_flow hot;
+
+	flow.client = addr6(1, 1000);
+	flow.server = addr6(2, ENV_PORT);
+	flow.relayed = addr6(2, 50001);
+	flow.peer = addr6(3, 1000);
+	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
+	flow.expires_ns = 99;
+	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
+	pc_dp_close(dp);
+	dp = env_open();
+	expect_hot6(&flow.client, &flow.server, 0x4001, 99);
+	expect_hot6(&flow.peer, &flow.relayed, 0, 99);
+	assert_int_equal(pc_dp_flow_del(dp, &flow), 0);
+	assert_false(find_hot6(&flow.client, &flow.server, 0x4001, &hot));
+	assert_false(find_hot6(&flow.peer, &flow.relayed, 0, &hot));
+	pc_dp_close(dp);
+}
+
 /* One more than fit a set: the last is in the hash map alone, until there is room. */
 static void test_hot_full(void **state)
 {
@@ -739,11 +798,12 @@ static void test_hot_full(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_hot),	      T(test_hot_full),	 T(test_flow_families),
-		T(test_flow_entries), T(test_flow_full), T(test_perm_four),
-		T(test_perm_mixed),   T(test_perm_full), T(test_ports),
-		T(test_clients),      T(test_batch),	 T(test_batch_again),
-		T(test_batch_delete), T(test_sweep),	 T(test_decode),
+		T(test_hot),	       T(test_hot_full),     T(test_hot6),
+		T(test_flow_families), T(test_flow_entries), T(test_flow_full),
+		T(test_perm_four),     T(test_perm_mixed),   T(test_perm_full),
+		T(test_ports),	       T(test_clients),	     T(test_batch),
+		T(test_batch_again),   T(test_batch_delete), T(test_sweep),
+		T(test_decode),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -29,9 +29,9 @@
 
 #include "abi/relay.h"
 #include "lib/csum.h"
-#include "lib/hot.h"
 #include "lib/rate.h"
 #include "tests/bpf/frame.h"
+#include "tests/bpf/hot_fill.h"
 
 #define REPEAT	       50 /* what the headroom of a test run allows "down" */
 #define REPEAT_DATA    4  /* the same for a Data indication */
@@ -112,7 +112,7 @@ static int die(const char *what, int err)
 /* --- the program and its maps --- */
 
 struct rodata {
-	uint32_t hot_shift;
+	uint32_t hot_shift, hot6_shift;
 	uint16_t service_ports[PC_MAX_SERVICE_PORTS];
 	uint16_t low, high;
 	uint32_t addrs[PC_MAX_SERVICE_ADDRS][4];
@@ -121,7 +121,8 @@ struct rodata {
 static struct bpf_object *load(const char *path)
 {
 	struct rodata rodata = {
-		.hot_shift = pc_hot_shift_of(PC_HOT_SETS_MIN),
+		.hot_shift = HOT_FILL_SHIFT,
+		.hot6_shift = HOT_FILL_SHIFT,
 		.service_ports = { SERVICE_PORT },
 		.low = 50000,
 		.high = 50999,
@@ -154,27 +155,6 @@ static int put(struct bpf_object *obj, const char *map, const void *key, const v
 	return bpf_map_update_elem(bpf_object__find_map_fd_by_name(obj, map), key, value, BPF_ANY);
 }
 
-/* As the daemon does. The few flows here never fill a set. */
-static int put_hot(struct bpf_object *obj, const struct pc_flow4_key *key,
-		   const struct pc_flow *flow)
-{
-	int fd = bpf_object__find_map_fd_by_name(obj, PC_MAP_HOT4);
-	uint64_t words[2];
-	struct pc_hot4 hot;
-	uint32_t set;
-	int way = 0;
-
-	memcpy(words, key, sizeof(words));
-	set = (uint32_t)pc_hot_set(words[0], words[1], pc_hot_shift_of(PC_HOT_SETS_MIN));
-	if (bpf_map_lookup_elem(fd, &set, &hot))
-		return -errno;
-	while (hot.key[way].saddr)
-		way++;
-	hot.key[way] = *key;
-	hot.flow[way] = *flow;
-	return bpf_map_update_elem(fd, &set, &hot, BPF_ANY);
-}
-
 static int add_flow(struct bpf_object *obj, const struct endpoint ends[4], uint16_t channel_in,
 		    uint16_t channel_out, uint16_t flags)
 {
@@ -197,13 +177,17 @@ static int add_flow(struct bpf_object *obj, const struct endpoint ends[4], uint1
 		frame_addr((uint8_t *)key6.daddr, ends[1]);
 		key6.channel = htons(channel_in);
 		pc_csum_flow6(&key6, &flow);
-		return put(obj, PC_MAP_FLOW6, &key6, &flow);
+		return put(obj, PC_MAP_FLOW6, &key6, &flow)
+			       ?: hot_fill6(bpf_object__find_map_fd_by_name(obj, PC_MAP_HOT6),
+					    &key6, &flow);
 	}
 	key4.saddr = htonl(ends[0].ip);
 	key4.daddr = htonl(ends[1].ip);
 	key4.channel = htons(channel_in);
 	pc_csum_flow4(&key4, &flow);
-	return put(obj, PC_MAP_FLOW4, &key4, &flow) ?: put_hot(obj, &key4, &flow);
+	return put(obj, PC_MAP_FLOW4, &key4, &flow)
+		       ?: hot_fill4(bpf_object__find_map_fd_by_name(obj, PC_MAP_HOT4), &key4,
+				    &flow);
 }
 
 /* @ends: source and destination of what arrives and of what is sent; up: @with is the peer. */
@@ -417,7 +401,7 @@ static void add_case(enum kind kind, bool six, size_t payload, bool plain)
 	else
 		snprintf(c->name, sizeof(c->name), "%s, IPv%d, %zu", kinds[kind].name, six ? 6 : 4,
 			 payload);
-	c->budget = plain ? kinds[kind].budget : 0;
+	c->budget = kinds[kind].budget;
 	c->verdict = kinds[kind].verdict;
 	c->repeat = kind == SEND ? send_levels(c) : kinds[kind].repeat;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pc3_hot4: copies of the flows in pc3_flow4, which is the truth; the program looks here first.
- * This process is the only writer. A place is emptied before it is written, so that a packet in
- * between finds the flow in pc3_flow4.
+ * pc3_hot4 and pc3_hot6: copies of the flows in pc3_flow4 and pc3_flow6, which are the truth; the
+ * program looks here first. This process is the only writer. A place is emptied before it is
+ * written, so that a packet in between finds the flow in the hash map.
  */
 #include <errno.h>
 #include <string.h>
@@ -11,94 +11,147 @@
 #include "dp/dp_int.h"
 #include "lib/hot.h"
 
-/* A key in the words that the program compares. */
-union hot_key {
-	struct pc_flow4_key key;
-	uint64_t word[2];
+#define ADDRS_MAX sizeof(((struct pc_hot6 *)0)->addrs[0])
+
+/* A key in the words that the program compares. The tail is never zero: ports are not. */
+struct hot_key {
+	__u64 addrs[ADDRS_MAX / sizeof(__u64)];
+	size_t addrs_len;
+	__u64 tail;
 };
 
-int pc_dp_hot_map(struct pc_dp *dp)
+/* Where one flow may lie. tail: 0: it is free. */
+struct place {
+	void *addrs;
+	__u64 *tail;
+	struct pc_flow *flow;
+};
+
+static const enum pc_dp_map tables[PC_DP_HOTS] = { PC_DP_HOT4, PC_DP_HOT6 };
+
+/* Which table has copies of flows of @map. PC_DP_HOTS: none. */
+static unsigned int table_of(const struct pc_dp *dp, enum pc_dp_map map)
 {
-	size_t sets = pc_dp_map_entries(PC_DP_HOT4, dp->table_sessions);
-	void *at = mmap(NULL, sets * sizeof(*dp->hot), PROT_READ | PROT_WRITE, MAP_SHARED,
-			dp->map_fd[PC_DP_HOT4], 0);
+	unsigned int table = map == PC_DP_FLOW4 ? 0 : map == PC_DP_FLOW6 ? 1 : PC_DP_HOTS;
+
+	return table < PC_DP_HOTS && dp->hot[table].sets ? table : PC_DP_HOTS;
+}
+
+static int map_table(struct pc_dp *dp, unsigned int table)
+{
+	const struct pc_dp_map_info *info = &pc_dp_maps[tables[table]];
+	size_t sets = pc_dp_map_entries(tables[table], dp->table_sessions);
+	uint8_t *at = mmap(NULL, sets * info->value_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+			   dp->map_fd[tables[table]], 0);
 
 	if (at == MAP_FAILED)
 		return -errno;
-	dp->hot = at;
-	dp->hot_size = sets * sizeof(*dp->hot);
-	/* An earlier daemon may have died between the two tables. */
+	dp->hot[table] = (struct pc_dp_hot){ at, sets * info->value_size };
+	/* An earlier daemon may have died between the two tables. Tails are in the keys. */
 	for (size_t i = 0; i < sets; i++)
-		memset(dp->hot[i].key, 0, sizeof(dp->hot[i].key));
+		memset(at + i * info->value_size, 0,
+		       table ? offsetof(struct pc_hot6, addrs) : offsetof(struct pc_hot4, flow));
 	return 0;
+}
+
+int pc_dp_hot_map(struct pc_dp *dp)
+{
+	int err = 0;
+
+	for (unsigned int i = 0; !err && i < PC_DP_HOTS; i++)
+		err = map_table(dp, i);
+	return err;
 }
 
 void pc_dp_hot_unmap(struct pc_dp *dp)
 {
-	if (dp->hot)
-		munmap(dp->hot, dp->hot_size);
-	dp->hot = NULL;
+	for (unsigned int i = 0; i < PC_DP_HOTS; i++) {
+		if (dp->hot[i].sets)
+			munmap(dp->hot[i].sets, dp->hot[i].size);
+		dp->hot[i] = (struct pc_dp_hot){ 0 };
+	}
 }
 
-static struct pc_hot4 *set_of(const struct pc_dp *dp, const union hot_key *key)
+static struct hot_key read_key(const void *key, unsigned int table)
 {
-	uint32_t sets = pc_dp_map_entries(PC_DP_HOT4, dp->table_sessions);
+	struct hot_key k = { .addrs_len = table ? ADDRS_MAX : sizeof(__u64) };
 
-	return &dp->hot[pc_hot_set(key->word[0], key->word[1], pc_hot_shift_of(sets))];
+	memcpy(k.addrs, key, k.addrs_len);
+	memcpy(&k.tail, (const uint8_t *)key + k.addrs_len, sizeof(k.tail));
+	return k;
 }
 
-/* The second word of a key is never zero: ports are not. It goes first and comes last. */
-static uint64_t *word_at(struct pc_hot4 *set, unsigned int way, unsigned int word)
+static struct place place_of(const struct pc_dp *dp, unsigned int table, const struct hot_key *key,
+			     unsigned int way)
 {
-	return (uint64_t *)&set->key[way] + word;
+	uint32_t sets = pc_dp_map_entries(tables[table], dp->table_sessions);
+	uint32_t shift = pc_hot_shift_of(sets);
+
+	if (table) {
+		struct pc_hot6 *set = (struct pc_hot6 *)dp->hot[table].sets +
+				      pc_hot_set6(key->addrs, key->tail, shift);
+
+		return (struct place){ set->addrs[way], &set->tail[way], &set->flow[way] };
+	}
+	struct pc_hot4 *set =
+		(struct pc_hot4 *)dp->hot[table].sets + pc_hot_set(key->addrs[0], key->tail, shift);
+
+	return (struct place){ &set->key[way], (__u64 *)&set->key[way] + 1, &set->flow[way] };
 }
 
-/* Where @key lies; PC_HOT_WAYS: nowhere. */
-static unsigned int way_of(struct pc_hot4 *set, const union hot_key *key)
+static bool holds(const struct place *place, const struct hot_key *key)
 {
-	unsigned int way = 0;
-
-	while (way < PC_HOT_WAYS && memcmp(&set->key[way], key, sizeof(*key)))
-		way++;
-	return way;
+	return *place->tail == key->tail && !memcmp(place->addrs, key->addrs, key->addrs_len);
 }
 
 void pc_dp_hot_del(struct pc_dp *dp, enum pc_dp_map map, const void *key)
 {
-	union hot_key want;
-	struct pc_hot4 *set;
-	unsigned int way;
+	unsigned int table = table_of(dp, map);
+	struct hot_key want;
 
-	if (map != PC_DP_FLOW4 || !dp->hot)
+	if (table == PC_DP_HOTS)
 		return;
-	memcpy(&want, key, sizeof(want));
-	set = set_of(dp, &want);
-	way = way_of(set, &want);
-	if (way < PC_HOT_WAYS)
-		__atomic_store_n(word_at(set, way, 1), 0, __ATOMIC_SEQ_CST);
+	want = read_key(key, table);
+	for (unsigned int way = 0; way < PC_HOT_WAYS; way++) {
+		struct place place = place_of(dp, table, &want, way);
+
+		if (holds(&place, &want))
+			__atomic_store_n(place.tail, 0, __ATOMIC_SEQ_CST);
+	}
+}
+
+static void write_place(const struct place *place, const struct hot_key *key, const void *flow)
+{
+	__atomic_store_n(place->tail, 0, __ATOMIC_SEQ_CST);
+	memcpy(place->flow, flow, sizeof(*place->flow));
+	memcpy(place->addrs, key->addrs, key->addrs_len);
+	__atomic_store_n(place->tail, key->tail, __ATOMIC_RELEASE);
 }
 
 void pc_dp_hot_set(struct pc_dp *dp, enum pc_dp_map map, const void *key, const void *flow)
 {
-	union hot_key want;
-	struct pc_hot4 *set;
-	unsigned int way;
+	unsigned int table = table_of(dp, map);
+	struct place old = { 0 }, free = { 0 };
+	struct hot_key want;
 
-	if (map != PC_DP_FLOW4 || !dp->hot)
+	if (table == PC_DP_HOTS)
 		return;
-	memcpy(&want, key, sizeof(want));
-	set = set_of(dp, &want);
-	way = way_of(set, &want);
-	if (way < PC_HOT_WAYS && !memcmp(&set->flow[way], flow, sizeof(set->flow[way])))
-		return;
-	for (unsigned int i = 0; way == PC_HOT_WAYS && i < PC_HOT_WAYS; i++) {
-		if (!*word_at(set, i, 1))
-			way = i;
+	want = read_key(key, table);
+	for (unsigned int way = 0; way < PC_HOT_WAYS; way++) {
+		struct place place = place_of(dp, table, &want, way);
+
+		if (holds(&place, &want))
+			old = place;
+		else if (!*place.tail)
+			free = place;
 	}
-	if (way == PC_HOT_WAYS)
+	if (old.tail && !memcmp(old.flow, flow, sizeof(*old.flow)))
 		return;
-	__atomic_store_n(word_at(set, way, 1), 0, __ATOMIC_SEQ_CST);
-	memcpy(&set->flow[way], flow, sizeof(set->flow[way]));
-	__atomic_store_n(word_at(set, way, 0), want.word[0], __ATOMIC_RELEASE);
-	__atomic_store_n(word_at(set, way, 1), want.word[1], __ATOMIC_RELEASE);
+	/* Elsewhere, if there is room: a packet may be reading the old one. */
+	if (free.tail)
+		write_place(&free, &want, flow);
+	else if (old.tail)
+		write_place(&old, &want, flow);
+	if (free.tail && old.tail)
+		__atomic_store_n(old.tail, 0, __ATOMIC_SEQ_CST);
 }

@@ -27,8 +27,8 @@
 
 /*
  * Two directions each, of two channels and of four permissions for every session; memory comes with
- * use. IPv4 channels are what most packets need: for one of each session there is a place in
- * pc3_hot4, from the start.
+ * use. Channels are what most packets need: for one of each session there is a place in pc3_hot4,
+ * for one of every second session in pc3_hot6, from the start.
  */
 const struct pc_dp_map_info pc_dp_maps[PC_DP_MAPS] = {
 	[PC_DP_META] = PC_TABLE(PC_MAP_META, uint32_t, struct pc_meta, 0, false),
@@ -43,6 +43,7 @@ const struct pc_dp_map_info pc_dp_maps[PC_DP_MAPS] = {
 	[PC_DP_COUNT] = PC_TABLE(PC_MAP_COUNT, uint32_t, struct pc_count, 1, false),
 	[PC_DP_REASON] = PC_TABLE(PC_MAP_REASON, uint32_t, uint64_t, 0, false),
 	[PC_DP_HOT4] = PC_TABLE(PC_MAP_HOT4, uint32_t, struct pc_hot4, 2, false),
+	[PC_DP_HOT6] = PC_TABLE(PC_MAP_HOT6, uint32_t, struct pc_hot6, 1, false),
 	[PC_DP_NEXTHOP] = PC_TABLE(PC_MAP_NEXTHOP, uint32_t, struct pc_nexthop_slot, 0, false),
 	[PC_DP_TXPORT] = PC_TABLE(PC_MAP_TXPORT, uint32_t, uint32_t, 0, false),
 	[PC_DP_RATE] = PC_TENANTS(PC_MAP_RATE, struct pc_rate, 2),
@@ -118,7 +119,7 @@ uint32_t pc_dp_map_entries(enum pc_dp_map which, uint32_t max_sessions)
 {
 	uint64_t n = (uint64_t)max_sessions * pc_dp_maps[which].per_session;
 
-	if (which == PC_DP_HOT4)
+	if (which == PC_DP_HOT4 || which == PC_DP_HOT6)
 		return pc_hot_sets(n);
 	return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
 }

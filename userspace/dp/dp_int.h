@@ -39,6 +39,7 @@ enum pc_dp_map {
 	PC_DP_COUNT,
 	PC_DP_REASON,
 	PC_DP_HOT4,
+	PC_DP_HOT6,
 	PC_DP_NEXTHOP,
 	PC_DP_TXPORT,
 	PC_DP_RATE,
@@ -55,6 +56,13 @@ enum pc_dp_map {
 /* Those whose entries are written one by one, and counted. */
 #define PC_DP_FIRST_TABLE PC_DP_FLOW4
 #define PC_DP_LAST_TABLE  PC_DP_CLIENTS
+
+/* One of the tables of copies. */
+#define PC_DP_HOTS 2
+struct pc_dp_hot {
+	void *sets; /* pc_dp_map_entries() for table_sessions */
+	size_t size;
+};
 
 struct pc_dp_map_info {
 	const char *name;
@@ -107,9 +115,9 @@ struct pc_dp {
 	/* Shared with the program. The first stays mapped when only the heartbeat can be kept. */
 	struct pc_ctl *ctl;
 	struct pc_dp_rates rates;
-	uint8_t *nexthops;   /* PC_MAX_NEXTHOPS slots of PC_DP_NEXTHOP_STRIDE bytes */
-	struct pc_hot4 *hot; /* pc_dp_map_entries(PC_DP_HOT4, table_sessions) sets */
-	size_t ctl_size, nexthops_size, hot_size;
+	uint8_t *nexthops; /* PC_MAX_NEXTHOPS slots of PC_DP_NEXTHOP_STRIDE bytes */
+	struct pc_dp_hot hot[PC_DP_HOTS];
+	size_t ctl_size, nexthops_size;
 
 	enum pc_dp_share share;
 	char object[PC_DP_PATH_MAX]; /* "": the built-in one */
@@ -199,11 +207,10 @@ int pc_dp_pin_each_share(const char *bpffs,
 
 /* --- dp_hot.c --- */
 
-/* Maps the table and empties it: pc_dp_tables_count() fills it again. */
+/* Maps the tables and empties them: pc_dp_tables_count() fills them again. */
 int pc_dp_hot_map(struct pc_dp *dp);
 void pc_dp_hot_unmap(struct pc_dp *dp);
-/* A flow of pc3_flow4 that was written, or is about to be deleted. Others are none of its business.
- */
+/* A flow that was written, or is about to be deleted. Other maps are none of its business. */
 void pc_dp_hot_set(struct pc_dp *dp, enum pc_dp_map map, const void *key, const void *flow);
 void pc_dp_hot_del(struct pc_dp *dp, enum pc_dp_map map, const void *key);
 

@@ -146,6 +146,7 @@ static int set_constant(struct bpf_object *object, const char *name, const void 
 static int set_constants(const struct pc_dp *dp, struct bpf_object *object)
 {
 	uint32_t hot_shift = pc_hot_shift_of(pc_dp_map_entries(PC_DP_HOT4, dp->max_sessions));
+	uint32_t hot6_shift = pc_hot_shift_of(pc_dp_map_entries(PC_DP_HOT6, dp->max_sessions));
 	int err;
 
 	err = set_constant(object, "pc_service_ports", dp->service_ports,
@@ -160,6 +161,8 @@ static int set_constants(const struct pc_dp *dp, struct bpf_object *object)
 				   sizeof(dp->relay_high));
 	if (!err)
 		err = set_constant(object, "pc_hot_shift", &hot_shift, sizeof(hot_shift));
+	if (!err)
+		err = set_constant(object, "pc_hot6_shift", &hot6_shift, sizeof(hot6_shift));
 	return err;
 }
 

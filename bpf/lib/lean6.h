@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The leanest way of IPv6 (see lib/lean.h): IPv6 on both sides, no extension header, no VLAN tag, a
+ * flow that pc3_hot6 knows. There is no header checksum, and a UDP checksum has to be there.
+ */
+#ifndef PC_LIB_LEAN6_H
+#define PC_LIB_LEAN6_H
+
+#include "lib/lean.h"
+
+/* Offsets in a frame of this kind. */
+#define PC_LEAN6_TYPE  12 /* EtherType, version, traffic class, begin of the flow label */
+#define PC_LEAN6_LEN   18 /* payload length, next header, hop limit */
+#define PC_LEAN6_ADDRS 22
+#define PC_LEAN6_PORTS 54
+#define PC_LEAN6_UDP   58 /* UDP length, checksum */
+#define PC_LEAN6_HEAD  62 /* ChannelData header */
+#define PC_LEAN6_MIN   (PC_LEAN6_HEAD + PC_CHANNEL_HEADER)
+
+struct pc_lean6 {
+	union pc_word udp;
+	__u32 payload;
+	__u8 tos;
+	__u8 hops;
+};
+
+static __always_inline void pc_lean6_write(void *data, const struct pc_lean6 *lean,
+					   const struct pc_lean_way *way, bool up)
+{
+	__u32 udp_len = lean->payload + sizeof(struct udphdr) + (up ? 0 : PC_CHANNEL_HEADER);
+	union pc_word head = { .half[0] = way->flow->channel }, word, udp;
+
+	head.half[1] = bpf_htons(lean->payload);
+	udp.half[0] = bpf_htons(udp_len);
+	udp.half[1] = pc_lean_check_udp(lean->udp.half[1], way->flow, head.half[1], up);
+	word.word = bpf_htonl(ETH_P_IPV6 << 16 | PC_IP6_VERSION << 12 | lean->tos << 4);
+	*pc_u64_at(data, 0) = *pc_u64_at(way->nh->l2, 0);
+	*pc_u64_at(data, 8) = pc_pair(*pc_u32_at(way->nh->l2, 8), word.word);
+	/* No flow label, as on the longer ways. */
+	word.half[0] = 0;
+	word.half[1] = udp.half[0];
+	*pc_u32_at(data, PC_LEAN6_LEN - 2) = word.word;
+	*pc_u16_at(data, PC_LEAN6_LEN + 2) = bpf_htons(IPPROTO_UDP << 8 | (lean->hops - 1));
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		*pc_u64_at(data, PC_LEAN6_ADDRS + 8 * i) = *pc_u64_at(way->flow->saddr, 8 * i);
+	*pc_u64_at(data, PC_LEAN6_PORTS) = pc_pair(*pc_u32_at(&way->flow->sport, 0), udp.word);
+	if (!up)
+		*pc_u32_at(data, PC_LEAN6_HEAD) = head.word;
+}
+
+/* PC_REASON_TX: ready to be sent. PC_REASON_PASS_UNUSUAL: untouched, not for this way. DROP_*. */
+static __always_inline enum pc_reason pc_lean6_send(struct xdp_md *ctx, struct pc_lean6 *lean,
+						    const struct pc_flow *flow, bool up)
+{
+	struct pc_lean_way way = { .flow = flow };
+	enum pc_reason reason;
+	void *data;
+
+	if (pc_unlikely(!flow || !pc_lean_admit(ctx, lean->payload, &way, up, true)))
+		return PC_REASON_PASS_UNUSUAL;
+	if (pc_unlikely(!pc_lean_room(ctx, up)))
+		return PC_REASON_PASS_UNUSUAL;
+	reason = pc_lean_charge(&way, lean->payload, &lean->tos, up, true);
+	if (pc_unlikely(reason != PC_REASON_TX))
+		return reason;
+	data = (void *)(long)ctx->data;
+	if (pc_unlikely(data + PC_LEAN6_HEAD + (up ? 0 : PC_CHANNEL_HEADER) >
+			(void *)(long)ctx->data_end))
+		return PC_REASON_DROP_INTERNAL;
+	pc_lean6_write(data, lean, &way, up);
+	return PC_REASON_TX;
+}
+
+/* Whether lengths agree with the frame, to the byte, and reads what is needed later. */
+static __always_inline bool pc_lean6_read(const void *data, const void *end, struct pc_lean6 *lean)
+{
+	union pc_word type = { .word = *pc_u32_at(data, PC_LEAN6_TYPE) };
+	__u64 frame = end - data;
+	__u32 udp_len;
+
+	asm volatile("" : "+r"(frame));
+	lean->udp.word = *pc_u32_at(data, PC_LEAN6_UDP);
+	lean->hops = *(__u8 *)(data + PC_LEAN6_LEN + 3);
+	lean->tos = bpf_ntohs(type.half[1]) >> 4;
+	udp_len = bpf_ntohs(lean->udp.half[0]);
+	lean->payload = udp_len - sizeof(struct udphdr);
+	return frame == udp_len + PC_LEAN6_PORTS && lean->udp.half[1] && lean->hops > 1 &&
+	       *pc_u16_at(data, PC_LEAN6_LEN) == lean->udp.half[0];
+}
+
+/* From a tenant to a service port, or from a peer to a relayed one. @data: PC_LEAN6_MIN bytes. */
+static __always_inline enum pc_reason pc_lean6(struct xdp_md *ctx, const void *data,
+					       struct pc_lean6 *lean, bool up)
+{
+	union pc_key_tail tail = { .ports = *pc_u32_at(data, PC_LEAN6_PORTS) };
+	union pc_word head = { .word = *pc_u32_at(data, PC_LEAN6_HEAD) };
+	struct pc_flow *flow;
+
+	if (up) {
+		/* Another first byte, of STUN, has no flow. */
+		if (pc_unlikely(lean->payload != bpf_ntohs(head.half[1]) + PC_CHANNEL_HEADER))
+			return PC_REASON_PASS_UNUSUAL;
+		lean->payload -= PC_CHANNEL_HEADER;
+		tail.channel = head.half[0];
+	}
+	flow = pc_find_hot6(data + PC_LEAN6_ADDRS, tail.word);
+	if (pc_unlikely(!flow || (!up && !flow->channel)))
+		return PC_REASON_PASS_UNUSUAL;
+	return pc_lean6_send(ctx, lean, flow, up);
+}
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/* Copies of flows in pc3_hot4 and pc3_hot6, where the daemon would put them, for test rigs. */
+#ifndef PC_TESTS_HOT_FILL_H
+#define PC_TESTS_HOT_FILL_H
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <string.h>
+
+#include "lib/hot.h"
+
+#define HOT_FILL_SHIFT pc_hot_shift_of(PC_HOT_SETS_MIN)
+
+static inline int hot_fill4(int fd, const struct pc_flow4_key *key, const struct pc_flow *flow)
+{
+	struct pc_hot4 hot;
+	uint64_t words[2];
+	uint32_t set;
+
+	memcpy(words, key, sizeof(words));
+	set = (uint32_t)pc_hot_set(words[0], words[1], HOT_FILL_SHIFT);
+	if (bpf_map_lookup_elem(fd, &set, &hot))
+		return -errno;
+	for (int way = 0; way < PC_HOT_WAYS; way++) {
+		if (hot.key[way].saddr && memcmp(&hot.key[way], key, sizeof(*key)))
+			continue;
+		hot.key[way] = *key;
+		hot.flow[way] = *flow;
+		break;
+	}
+	return bpf_map_update_elem(fd, &set, &hot, BPF_ANY) ? -errno : 0;
+}
+
+static inline int hot_fill6(int fd, const struct pc_flow6_key *key, const struct pc_flow *flow)
+{
+	struct pc_hot6 hot;
+	__u64 words[5];
+	uint32_t set;
+
+	memcpy(words, key, sizeof(words));
+	set = (uint32_t)pc_hot_set6(words, words[4], HOT_FILL_SHIFT);
+	if (bpf_map_lookup_elem(fd, &set, &hot))
+		return -errno;
+	for (int way = 0; way < PC_HOT_WAYS; way++) {
+		if (hot.tail[way] && (hot.tail[way] != words[4] ||
+				      memcmp(hot.addrs[way], key, sizeof(hot.addrs[way]))))
+			continue;
+		hot.tail[way] = words[4];
+		memcpy(hot.addrs[way], key, sizeof(hot.addrs[way]));
+		hot.flow[way] = *flow;
+		break;
+	}
+	return bpf_map_update_elem(fd, &set, &hot, BPF_ANY) ? -errno : 0;
+}
+
+#endif

@@ -48,10 +48,10 @@ struct pc_hub_ops {
 	int (*pipe_set)(void *ctx, struct pc_hub_pipe *pipe, bool again);
 	void (*pipe_del)(void *ctx, struct pc_hub_pipe *pipe);
 	/*
-	 * Opens a relayed port that talks to @remote only. 0 or PC_ERR_FULL, PC_ERR_REFUSED
-	 * (policy). NULL: there are none. It ends with pipe_del.
+	 * Opens a relayed port, end 1 of @pipe, that talks to @remote only. 0 or PC_ERR_FULL,
+	 * PC_ERR_REFUSED (policy). NULL: there are none. It ends with pipe_del.
 	 */
-	int (*port_open)(void *ctx, struct pc_native_link *link, const struct pc_addr *remote,
+	int (*port_open)(void *ctx, struct pc_hub_pipe *pipe, const struct pc_addr *remote,
 			 struct pc_addr *ret_relayed);
 	/* For the ledger; NULL: nobody wants them. */
 	void (*grant)(void *ctx, struct pc_native_link *link, const uint8_t *grant);

@@ -240,7 +240,7 @@ int pc_hub_port_open(struct pc_hub *h, struct hub_peer *peer, const struct pc_na
 	port->remote = msg->remote;
 	rc = fill_end(&p->pipe.ends[0], peer->link, msg->pipe);
 	if (rc == 0)
-		rc = h->ops->port_open(h->ctx, peer->link, &port->remote, &port->relayed);
+		rc = h->ops->port_open(h->ctx, &p->pipe, &port->remote, &port->relayed);
 	if (rc == 0)
 		rc = h->ops->pipe_set(h->ctx, &p->pipe, false);
 	if (rc < 0) {

@@ -273,6 +273,21 @@ bool pc_turn_relayed_icmp(struct pc_turn *t, const struct pc_addr *local,
 /* Whether the client of @path has an allocation. */
 bool pc_turn_serves(struct pc_turn *t, const struct pc_turn_path *path, uint64_t now);
 
+/*
+ * A relayed port for another use than an allocation's: of the same range, and with the same care
+ * for ports that end. Opened by ops->port_open without a socket; nobody shares it.
+ */
+struct pc_turn_lent {
+	struct pc_turn_socket *socket;
+	void *handle;		/* of ops->port_open */
+	struct pc_addr local;	/* bound */
+	struct pc_addr relayed; /* as others see it */
+};
+/* @exact: that port, NULL: any of @family. 0, PC_ERR_FULL, PC_ERR_EXISTS, PC_ERR_RANGE, -errno. */
+int pc_turn_port_lend(struct pc_turn *t, uint8_t family, const struct pc_addr *exact, uint64_t now,
+		      struct pc_turn_lent *ret_lent);
+void pc_turn_port_return(struct pc_turn *t, struct pc_turn_lent *lent, uint64_t now);
+
 /* Expires what is due. pc_turn_next_deadline: monotonic ns, UINT64_MAX when nothing waits. */
 void pc_turn_tick(struct pc_turn *t, uint64_t now);
 uint64_t pc_turn_next_deadline(const struct pc_turn *t);

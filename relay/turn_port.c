@@ -251,6 +251,61 @@ void pc_turn_port_close(struct pc_turn *t, struct pc_turn_port *p, uint64_t now)
 	pc_turn_socket_put(t, TAKE_PTR(p->socket), now);
 }
 
+/* --- lent to others --- */
+
+static int lend_any(struct pc_turn *t, unsigned int ip, uint64_t now,
+		    struct pc_turn_socket **ret_socket)
+{
+	for (unsigned int i = 0; i < PORT_TRIES; i++) {
+		uint32_t random;
+		uint16_t port;
+		int r;
+
+		t->ops->random(t->ctx, &random, sizeof(random));
+		r = pc_ports_take(t->ports[ip], now, random, false, false, &port);
+		if (r < 0)
+			return r;
+		r = socket_open(t, ip, port, true, false, now, ret_socket);
+		if (r != -EADDRINUSE)
+			return r;
+	}
+	return PC_ERR_FULL;
+}
+
+static int lend_exact(struct pc_turn *t, unsigned int ip, uint16_t port, uint64_t now,
+		      struct pc_turn_socket **ret_socket)
+{
+	int r = pc_ports_take_exact(t->ports[ip], port, false);
+
+	return r < 0 ? r : socket_open(t, ip, port, true, false, now, ret_socket);
+}
+
+int pc_turn_port_lend(struct pc_turn *t, uint8_t family, const struct pc_addr *exact, uint64_t now,
+		      struct pc_turn_lent *ret_lent)
+{
+	struct pc_turn_socket *s = NULL;
+	int r = PC_ERR_RANGE;
+
+	for (unsigned int i = 0; r < 0 && i < t->config.n_relay_ips; i++) {
+		const struct pc_ip *ip = &t->config.relay_ips[i].local;
+
+		if (exact && pc_ip_equal(ip, &exact->ip))
+			r = lend_exact(t, i, exact->port, now, &s);
+		else if (!exact && ip->family == family)
+			r = lend_any(t, i, now, &s);
+	}
+	if (r < 0)
+		return r;
+	*ret_lent = (struct pc_turn_lent){ s, s->handle, s->local, s->local };
+	pc_turn_to_external(t, &ret_lent->relayed);
+	return 0;
+}
+
+void pc_turn_port_return(struct pc_turn *t, struct pc_turn_lent *lent, uint64_t now)
+{
+	pc_turn_socket_put(t, TAKE_PTR(lent->socket), now);
+}
+
 static uint64_t hash_token(const struct pc_turn *t, const uint8_t *token)
 {
 	return pc_siphash24(t->hash_key, token, TURN_TOKEN_LEN);

@@ -89,7 +89,8 @@ static void test_all_keys(void **state)
 				   "client-rate = 0\n"
 				   "native = no\n"
 				   "native-peers = 7\n"
-				   "native-pipes = 0\n"
+				   "max-pipes = 9\n"
+				   "native-peer-pipes = 0\n"
 				   "native-handshakes = 0\n"
 				   "native-source-handshakes = 1\n"
 				   "linger = 0"; /* without a newline */
@@ -130,7 +131,8 @@ static void test_all_keys(void **state)
 	assert_int_equal(c.client_rate, 0);
 	assert_false(c.native);
 	assert_int_equal(c.native_peers, 7);
-	assert_int_equal(c.native_pipes, 0);
+	assert_int_equal(c.max_pipes, 9);
+	assert_int_equal(c.native_peer_pipes, 0);
 	assert_int_equal(c.native_handshakes, 0);
 	assert_int_equal(c.native_source_handshakes, 1);
 	assert_int_equal(c.linger_s, 0);

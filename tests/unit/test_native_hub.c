@@ -62,7 +62,7 @@ static void pipe_del(void *ctx, struct pc_hub_pipe *pipe)
 	relay.last = NULL;
 }
 
-static int port_open(void *ctx, struct pc_native_link *link, const struct pc_addr *remote,
+static int port_open(void *ctx, struct pc_hub_pipe *pipe, const struct pc_addr *remote,
 		     struct pc_addr *ret_relayed)
 {
 	if (relay.no_ports)

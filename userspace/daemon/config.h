@@ -68,7 +68,8 @@ struct pc_config {
 	uint64_t capacity;	      /* bit/s that the uplink can send; 0: not known */
 	bool native;		      /* serve native peers; yes */
 	uint32_t native_peers;	      /* sessions of them at a time, 4096 */
-	uint32_t native_pipes;	      /* that one peer may have asked for, 64 */
+	uint32_t max_pipes;	      /* at a time, 4096 */
+	uint32_t native_peer_pipes;   /* of them, that one peer may have asked for, 64 */
 	uint32_t native_handshakes;   /* per second before cookies are asked for, 200 */
 	uint32_t native_source_handshakes; /* per second of one source then, 10 */
 	uint32_t linger_s; /* data plane stays up after SIGTERM; 300; then it passes everything */

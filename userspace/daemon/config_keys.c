@@ -272,9 +272,14 @@ static int set_native_peers(struct pc_config_parser *p, const char *value)
 	return set_number(p, value, 1, 1u << 20, &p->c->native_peers);
 }
 
-static int set_native_pipes(struct pc_config_parser *p, const char *value)
+static int set_max_pipes(struct pc_config_parser *p, const char *value)
 {
-	return set_number(p, value, 0, 1u << 20, &p->c->native_pipes);
+	return set_number(p, value, 1, 1u << 20, &p->c->max_pipes);
+}
+
+static int set_native_peer_pipes(struct pc_config_parser *p, const char *value)
+{
+	return set_number(p, value, 0, 1u << 20, &p->c->native_peer_pipes);
 }
 
 static int set_native_handshakes(struct pc_config_parser *p, const char *value)
@@ -376,7 +381,8 @@ const struct pc_config_key pc_config_keys[] = {
 	{ "relay", "capacity", false, set_capacity },
 	{ "relay", "native", false, set_native },
 	{ "relay", "native-peers", false, set_native_peers },
-	{ "relay", "native-pipes", false, set_native_pipes },
+	{ "relay", "max-pipes", false, set_max_pipes },
+	{ "relay", "native-peer-pipes", false, set_native_peer_pipes },
 	{ "relay", "native-handshakes", false, set_native_handshakes },
 	{ "relay", "native-source-handshakes", false, set_native_source_handshakes },
 	{ "relay", "linger", false, set_linger },

@@ -13,6 +13,8 @@
 #include "base/log.h"
 #include "base/parse.h"
 #include "daemon/ctl_report.h"
+#include "daemon/native_glue.h"
+#include "daemon/peers.h"
 #include "daemon/rates.h"
 
 /* What a tenant may hold unless told otherwise: room for a busy site, bounds for a broken one. */
@@ -181,6 +183,24 @@ json_t *pc_cmd_tenant_set(void *ctx, json_t *args)
 	return pc_ctl_ok();
 }
 
+/* Its peers have no account any more. Returns how many pipes ended. */
+static unsigned int forget_peers(struct pc_daemon *d, uint32_t tenant)
+{
+	unsigned int ended = d->native ? pc_native_glue_end_tenant(d->native, tenant) : 0;
+	const struct pc_store_peer *peer;
+
+	while ((peer = pc_peers_of_tenant(d->peers, tenant))) {
+		uint8_t identity[32];
+
+		memcpy(identity, peer->identity, sizeof(identity));
+		if (pc_peers_del(d->peers, identity) < 0)
+			break;
+		if (d->native)
+			pc_native_glue_forget(d->native, identity);
+	}
+	return ended;
+}
+
 json_t *pc_cmd_tenant_del(void *ctx, json_t *args)
 {
 	struct pc_daemon *d = ctx;
@@ -204,6 +224,7 @@ json_t *pc_cmd_tenant_del(void *ctx, json_t *args)
 		return store_failed(d, name, rc);
 	/* Credentials first, sessions second: nobody comes back in between. */
 	ended = pc_turn_end_tenant(d->turn, id, pc_clock_monotonic());
+	ended += forget_peers(d, id);
 	pc_rates_unset(d->rates, limits);
 	pc_info("tenant %s deleted, %u sessions ended", name, ended);
 	return json_pack("{s:b, s:I}", "ok", 1, "sessions_ended", (json_int_t)ended);

@@ -178,6 +178,8 @@ static void routes_changed(void *arg)
 
 	if (d->turn)
 		pc_turn_resync_flows(d->turn, pc_clock_monotonic());
+	if (d->native)
+		pc_native_glue_resync(d->native);
 }
 
 static void raise_descriptors(const struct pc_daemon *d)
@@ -398,15 +400,19 @@ static void stop_watchers(struct pc_daemon *d)
 /* What the kernel does while nobody is there: nothing, or what it did, for as long as told. */
 static void leave_plane(struct pc_daemon *d, bool shutdown_datapath)
 {
+	size_t pipes = pc_native_glue_pipes(d->native);
 	uint64_t now = pc_clock_monotonic();
 
 	if (shutdown_datapath || d->config.linger_s == 0) {
 		pc_plane_detach(d);
-	} else if (pc_glue_flows(d->glue) || pc_glue_perms(d->glue)) {
-		pc_info("the kernel goes on forwarding %zu flows, %zu permissions for at most %u s",
-			pc_glue_flows(d->glue), pc_glue_perms(d->glue), d->config.linger_s);
+	} else if (pc_glue_flows(d->glue) || pc_glue_perms(d->glue) || pipes) {
+		pc_info("the kernel goes on forwarding %zu flows, %zu permissions, %zu pipes for "
+			"at most %u s",
+			pc_glue_flows(d->glue), pc_glue_perms(d->glue), pipes, d->config.linger_s);
 		pc_glue_limit_flows(d->glue, now + d->config.linger_s * PC_NS_PER_S);
 		pc_turn_resync_flows(d->turn, now);
+		if (d->native)
+			pc_native_glue_limit(d->native, now + d->config.linger_s * PC_NS_PER_S);
 	}
 	if (shutdown_datapath && d->native)
 		pc_native_glue_shutdown(d->native);

@@ -56,11 +56,15 @@ static int usage_of(struct pc_daemon *d, struct pc_dp *dp, struct pc_usage **ret
 static bool fits(const struct pc_daemon *d, struct pc_dp *old)
 {
 	struct pc_dp_status status;
+	uint32_t used, size;
 
 	pc_dp_get_status(old, &status);
 	if (status.kernel && (d->config.xdp == PC_DP_OFF || status.layout != PC_ABI_VERSION))
 		return false;
 	if (status.kernel && pc_dp_max_tenants(old) != d->config.max_tenants)
+		return false;
+	pc_dp_pipe_usage(old, &used, &size);
+	if (size && size != 2 * d->config.max_pipes)
 		return false;
 	return (!status.kernel && status.user_counters_new) ||
 	       pc_dp_max_sessions(old) == d->config.max_sessions;
@@ -211,6 +215,7 @@ int pc_plane_open(struct pc_daemon *d)
 		.state_dir = c->state_dir,
 		.max_sessions = c->max_sessions,
 		.max_tenants = c->max_tenants,
+		.max_pipes = c->max_pipes,
 		.relay_low = c->port_low,
 		.relay_high = c->port_high,
 		.kernel = c->xdp != PC_DP_OFF,

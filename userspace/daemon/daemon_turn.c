@@ -12,6 +12,7 @@
 #include "daemon/daemon_int.h"
 #include "daemon/host.h"
 #include "daemon/io.h"
+#include "daemon/native_glue.h"
 #include "daemon/record.h"
 #include "daemon/turn_glue.h"
 
@@ -122,6 +123,8 @@ int pc_daemon_turn_reconfigure(struct pc_daemon *d, const struct pc_config *c)
 		return r;
 	pc_policy_free(d->policy);
 	d->policy = TAKE_PTR(policy);
+	if (d->native)
+		pc_native_glue_policy(d->native);
 	pc_io_flush(d->io);
 	return 0;
 }
@@ -271,6 +274,7 @@ void pc_daemon_turn_restore(struct pc_daemon *d)
 	/* Set one by one, each finds out whether the kernel or user space has it. */
 	if (pc_dp_batch_end(d->dp))
 		pc_turn_resync_flows(d->turn, now);
+	pc_native_glue_adopt(d, d->native, r->taken);
 	close_others(r, now);
 	swept = pc_glue_sweep(d->glue);
 	if (r->first || swept > 0)

@@ -230,6 +230,16 @@ void pc_io_port_assign(struct pc_io *io, void *port, struct pc_turn_socket *sock
 	ev_io_start(io->loop, &s->watcher);
 }
 
+void pc_io_port_native(struct pc_io *io, void *port, uint32_t pipe)
+{
+	struct io_socket *s = port;
+
+	s->native = true;
+	s->pipe = pipe;
+	s->listener = PC_IO_NO_LISTENER;
+	ev_io_start(io->loop, &s->watcher);
+}
+
 const struct pc_addr *pc_io_port_local(const void *port)
 {
 	return &((const struct io_socket *)port)->local;

@@ -21,7 +21,11 @@
 
 struct pc_io;
 
-/* A datagram to a service socket that begins like a frame of native peers. */
+/*
+ * A datagram to a service socket that begins like a frame of native peers, or any to a port of
+ * theirs, whose listener is PC_IO_NO_LISTENER.
+ */
+#define PC_IO_NO_LISTENER UINT32_MAX
 typedef void (*pc_io_native_fn)(void *ctx, const struct pc_native_path *path, struct pc_dgram *d,
 				uint64_t now, uint64_t realtime_s);
 
@@ -57,6 +61,8 @@ void pc_io_send_peer(struct pc_io *io, void *port, const struct pc_addr *peer,
 int pc_io_port_open(struct pc_io *io, const struct pc_addr *local, struct pc_turn_socket *socket,
 		    void **ret_port);
 void pc_io_port_assign(struct pc_io *io, void *port, struct pc_turn_socket *socket);
+/* The port, opened without a socket, is of native peers: its datagrams have @pipe in their path. */
+void pc_io_port_native(struct pc_io *io, void *port, uint32_t pipe);
 const struct pc_addr *pc_io_port_local(const void *port);
 void pc_io_port_close(struct pc_io *io, void *port);
 /* The datagram queued last was forwarded for @slot: counted when it is sent. */

@@ -54,6 +54,8 @@ struct io_socket {
 	struct ev_io watcher;
 	struct pc_io *io;
 	struct pc_addr local;
+	bool native; /* a port of native peers, of this pipe */
+	uint32_t pipe;
 	uint32_t listener;	       /* of a service socket */
 	struct pc_turn_socket *socket; /* of a relay port */
 };

@@ -77,6 +77,7 @@ static void deliver_native(struct pc_io *io, const struct io_socket *s, const st
 {
 	const struct pc_native_path path = {
 		.listener = s->listener,
+		.pipe = s->pipe,
 		.local = s->local,
 		.remote = o->from,
 	};
@@ -90,6 +91,11 @@ static void deliver(struct pc_io *io, struct io_socket *s, const struct origin *
 {
 	struct pc_turn_path path;
 
+	if (s->native) {
+		if (io->native)
+			deliver_native(io, s, o, &d);
+		return;
+	}
 	if (!s->service) {
 		pc_turn_peer_input(io->turn, s->socket, &o->from, &d, o->now);
 		return;
@@ -215,6 +221,9 @@ static void report_error(struct io_socket *s, const struct sock_extended_err *e,
 	} else {
 		return;
 	}
+	/* Nobody waits for such news of a pipe: its ends know by themselves. */
+	if (s->native)
+		return;
 	pc_turn_peer_icmp(s->io->turn, s->socket, peer, type, code, data, pc_clock_monotonic());
 }
 

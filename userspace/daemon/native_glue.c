@@ -22,6 +22,7 @@
 /* Largest frame of a pipe on a path of 1280 bytes would be less: this fits 1500 with IPv6. */
 #define PIPE_MTU    (PC_PIPE_MAX_FRAME - PC_PIPE_HEADER)
 #define DEFAULT_TTL 64
+#define METER_S	    5.
 
 static const uint8_t reason_of[] = {
 	[PC_NATIVE_DROP_MALFORMED] = PC_REASON_DROP_MALFORMED,
@@ -94,10 +95,75 @@ static const char *name_of(const struct pc_native_glue *g, const struct pc_nativ
 	return peer ? peer->name : "?";
 }
 
-/* Its frames are no stranger's any more. Not told: they count as one's, that is all. */
-static void known(struct pc_native_glue *g, const struct pc_native_path *path)
+/* Where the kernel knows a peer to be. */
+struct known {
+	struct pc_hnode node;
+	uint8_t identity[32];
+	struct pc_addr remote, local;
+};
+
+static uint64_t known_hash(const uint8_t identity[static 32])
 {
-	pc_dp_client_set(g->d->dp, &path->remote, &path->local, UINT32_MAX);
+	uint64_t hash;
+
+	/* Only peers that the operator added come this far. */
+	memcpy(&hash, identity, sizeof(hash));
+	return hash;
+}
+
+static struct known *known_find(const struct pc_native_glue *g, const uint8_t identity[static 32])
+{
+	struct pc_hnode *n = pc_htab_first(&g->known, known_hash(identity));
+
+	for (; n; n = pc_htab_next(n)) {
+		struct known *k = pc_container_of(n, struct known, node);
+
+		if (memcmp(k->identity, identity, 32) == 0)
+			return k;
+	}
+	return NULL;
+}
+
+static void unknown(struct pc_native_glue *g, const struct pc_native_link *link)
+{
+	struct known *k = known_find(g, pc_native_identity(link));
+
+	if (!k)
+		return;
+	pc_dp_client_del(g->d->dp, &k->remote, &k->local);
+	pc_htab_remove(&g->known, &k->node);
+	free(k);
+}
+
+/* Its frames are no stranger's any more. Not told: they count as one's, that is all. */
+static void known(struct pc_native_glue *g, const struct pc_native_link *link)
+{
+	const struct pc_native_path *path = pc_native_path(link);
+	struct known *k = known_find(g, pc_native_identity(link));
+
+	if (k && pc_addr_equal(&k->remote, &path->remote) && pc_addr_equal(&k->local, &path->local))
+		return;
+	unknown(g, link);
+	k = malloc(sizeof(*k));
+	if (!k)
+		return;
+	memcpy(k->identity, pc_native_identity(link), sizeof(k->identity));
+	k->remote = path->remote;
+	k->local = path->local;
+	pc_htab_insert(&g->known, &k->node, known_hash(k->identity));
+	pc_dp_client_set(g->d->dp, &k->remote, &k->local, UINT32_MAX);
+}
+
+static void known_free(struct pc_native_glue *g)
+{
+	struct pc_htab_iter it = { 0 };
+	struct pc_hnode *n;
+
+	while (g->known.buckets && (n = pc_htab_iterate(&g->known, &it))) {
+		pc_htab_remove(&g->known, n);
+		free(pc_container_of(n, struct known, node));
+	}
+	pc_htab_free(&g->known);
 }
 
 static void up(void *ctx, struct pc_native_link *link, bool renewed)
@@ -106,7 +172,7 @@ static void up(void *ctx, struct pc_native_link *link, bool renewed)
 	const struct pc_native_path *path = pc_native_path(link);
 	char addr[PC_ADDR_STRLEN];
 
-	known(g, path);
+	known(g, link);
 	pc_debug("native peer %s at %s: session %s", name_of(g, link),
 		 pc_addr_format(&path->remote, addr), renewed ? "renewed" : "up");
 }
@@ -114,11 +180,10 @@ static void up(void *ctx, struct pc_native_link *link, bool renewed)
 static void down(void *ctx, struct pc_native_link *link, uint16_t reason)
 {
 	struct pc_native_glue *g = ctx;
-	const struct pc_native_path *path = pc_native_path(link);
 
 	pc_debug("native peer %s: session ended: %s", name_of(g, link),
 		 pc_native_reason_text(reason));
-	pc_dp_client_del(g->d->dp, &path->remote, &path->local);
+	unknown(g, link);
 	pc_hub_down(g->hub, link, g->now);
 }
 
@@ -128,7 +193,7 @@ static void moved(void *ctx, struct pc_native_link *link)
 	const struct pc_native_path *path = pc_native_path(link);
 	char addr[PC_ADDR_STRLEN];
 
-	known(g, path);
+	known(g, link);
 	pc_debug("native peer %s is at %s now", name_of(g, link),
 		 pc_addr_format(&path->remote, addr));
 	pc_hub_moved(g->hub, link, g->now);
@@ -169,6 +234,10 @@ void pc_native_glue_input(void *ctx, const struct pc_native_path *path, struct p
 	struct pc_native_glue *g = ctx;
 
 	g->now = now;
+	if (path->listener == PC_IO_NO_LISTENER) {
+		pc_native_port_input(g, path, d);
+		return;
+	}
 	if (d->data[0] == PC_NATIVE_PIPE) {
 		pc_native_pipe_input(g, path, d);
 		return;
@@ -190,6 +259,16 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *w, int events)
 	g->now = pc_clock_monotonic();
 	pc_native_tick(g->n, g->now);
 	pc_hub_tick(g->hub, g->now);
+}
+
+static void on_meter(struct ev_loop *loop, struct ev_timer *w, int events)
+{
+	struct pc_native_glue *g = w->data;
+
+	(void)loop;
+	(void)events;
+	g->now = pc_clock_monotonic();
+	pc_native_pipes_meter(g);
 }
 
 /* Before the loop sleeps: woken when one of the two wants to be. */
@@ -232,6 +311,7 @@ void pc_native_glue_minute(struct pc_native_glue *g)
 	uint64_t now_s = clock_s(pc_clock_realtime() / PC_NS_PER_S);
 	uint8_t statement[PC_STATEMENT_LEN];
 
+	pc_native_glue_resync(g);
 	/* The clock may have been set meanwhile, to either side. */
 	if (now_s == 0 ||
 	    (g->statement_end_s > now_s && g->statement_end_s - now_s > STATEMENT_S / 2 &&
@@ -264,8 +344,8 @@ static int open_machine(struct pc_native_glue *g, struct machine *ret_machine)
 		.source_handshakes_per_s = c->native_source_handshakes,
 	};
 	const struct pc_hub_config hub = {
-		.max_pipes = c->max_sessions,
-		.max_pipes_per_peer = c->native_pipes,
+		.max_pipes = c->max_pipes,
+		.max_pipes_per_peer = c->native_peer_pipes,
 		.register_lifetime_s = REGISTER_S,
 		.mtu = PIPE_MTU,
 	};
@@ -314,17 +394,6 @@ int pc_native_glue_identity(struct pc_native_glue *g)
 
 /* --- what the daemon asks --- */
 
-unsigned int pc_native_glue_forget(struct pc_native_glue *g, const uint8_t identity[static 32])
-{
-	struct pc_native_link *link = pc_native_find(g->n, identity);
-	bool was_up = link && pc_native_is_up(link);
-
-	g->now = pc_clock_monotonic();
-	if (link)
-		pc_native_close(g->n, link, PC_NATIVE_R_REFUSED, g->now);
-	return was_up;
-}
-
 void pc_native_glue_shutdown(struct pc_native_glue *g)
 {
 	g->now = pc_clock_monotonic();
@@ -368,14 +437,24 @@ int pc_native_glue_new(struct pc_daemon *d, struct pc_native_glue **ret_glue)
 	g->reasons = pc_dp_reasons_user(d->dp);
 	g->refused_log = (struct pc_log_limit){ .interval_ns = 60 * PC_NS_PER_S, .burst = 10 };
 	g->full_log = (struct pc_log_limit){ .interval_ns = 60 * PC_NS_PER_S, .burst = 1 };
-	r = open_machine(g, &m);
+	g->limit_ns = UINT64_MAX;
+	r = pc_htab_init(&g->tenants, 16);
+	if (r == 0)
+		r = pc_htab_init(&g->known, 64);
+	if (r == 0)
+		r = open_machine(g, &m);
 	if (r) {
+		pc_htab_free(&g->tenants);
+		pc_htab_free(&g->known);
 		free(g);
 		return r;
 	}
 	take_machine(g, &m);
 	ev_timer_init(&g->timer, on_timer, 0., 0.);
 	g->timer.data = g;
+	ev_timer_init(&g->meter_timer, on_meter, METER_S, METER_S);
+	g->meter_timer.data = g;
+	ev_timer_start(d->loop, &g->meter_timer);
 	ev_prepare_init(&g->prepare, on_prepare);
 	g->prepare.data = g;
 	ev_prepare_start(d->loop, &g->prepare);
@@ -390,8 +469,13 @@ void pc_native_glue_free(struct pc_native_glue *g)
 	if (!g)
 		return;
 	ev_timer_stop(g->d->loop, &g->timer);
+	ev_timer_stop(g->d->loop, &g->meter_timer);
 	ev_prepare_stop(g->d->loop, &g->prepare);
 	m = (struct machine){ .n = g->n, .hub = g->hub };
+	/* The data plane keeps the pipes: whoever comes after us goes on with them. */
+	g->leaving = true;
 	close_machine(&m);
+	pc_native_tenants_free(g);
+	known_free(g);
 	free(g);
 }

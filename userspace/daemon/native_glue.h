@@ -29,7 +29,20 @@ void pc_native_glue_minute(struct pc_native_glue *g);
 int pc_native_glue_identity(struct pc_native_glue *g);
 /* The peer may have no session any more. How many it had: 0 or 1. */
 unsigned int pc_native_glue_forget(struct pc_native_glue *g, const uint8_t identity[static 32]);
-/* Tells every peer that the node ends. */
+/*
+ * Pipes that an earlier daemon left in the data plane go on where their peers are still known; the
+ * others are deleted. Marks the slots of those that go on, a bit each. @g NULL: all are deleted.
+ */
+void pc_native_glue_adopt(struct pc_daemon *d, struct pc_native_glue *g, uint64_t *taken);
+/* Ways or times have changed: every pipe is written again. */
+void pc_native_glue_resync(struct pc_native_glue *g);
+/* Nothing that is written from now on lives longer; then all is. */
+void pc_native_glue_limit(struct pc_native_glue *g, uint64_t until);
+/* The policy has changed: pipes to addresses it does not allow any more end. */
+void pc_native_glue_policy(struct pc_native_glue *g);
+/* Ends the pipes that a tenant pays for. How many. */
+unsigned int pc_native_glue_end_tenant(struct pc_native_glue *g, uint32_t tenant);
+/* Tells every peer that the node ends; there are no pipes after that. */
 void pc_native_glue_shutdown(struct pc_native_glue *g);
 
 /* What is known of a peer; NULL glue: nothing. */
@@ -39,6 +52,19 @@ struct pc_native_glue_peer {
 };
 void pc_native_glue_peer(const struct pc_native_glue *g, const uint8_t identity[static 32],
 			 struct pc_native_glue_peer *ret_peer);
+
+/* A pipe, for lists of sessions. */
+struct pc_native_pipe_view {
+	uint64_t id; /* of the payer's session */
+	uint32_t slot, tenant;
+	const char *peers[2];	  /* names; who asked, and the other one, NULL: a port */
+	struct pc_addr remote[2]; /* where they are; of a port whom it talks to */
+	struct pc_addr server[2]; /* our addresses; of a port the relayed one */
+	uint64_t created_ns;	  /* 0: before a restart */
+};
+size_t pc_native_glue_pipes(const struct pc_native_glue *g); /* NULL: none */
+int pc_native_glue_each(const struct pc_native_glue *g,
+			int (*fn)(void *arg, const struct pc_native_pipe_view *view), void *arg);
 
 struct pc_native_glue_stats {
 	struct pc_native_stats native;

@@ -3,7 +3,9 @@
  * What the files of the native glue share; nobody else includes this.
  *
  * native_glue.c       the machine: sockets, identity, trust, time
- * native_glue_pipe.c  what the hub needs: pipes, their counters, frames that user space forwards
+ * native_glue_pipe.c  what the hub needs: pipes, who pays for them, and what the data plane has
+ * native_glue_frame.c frames that user space forwards
+ * native_glue_all.c   all pipes: adopted, written again, ended, listed
  */
 #ifndef PC_DAEMON_NATIVE_GLUE_INT_H
 #define PC_DAEMON_NATIVE_GLUE_INT_H
@@ -12,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/htab.h"
 #include "base/log.h"
 #include "daemon/daemon_int.h"
 #include "daemon/native_glue.h"
@@ -26,14 +29,59 @@ struct pc_native_glue {
 	uint64_t statement_end_s; /* 0: made without a clock */
 	uint64_t now;
 	const struct pc_native_path *from; /* of the datagram that is being handled */
-	struct ev_timer timer;
+	struct pc_htab known;		   /* where the kernel has been told that peers are */
+	struct ev_timer timer, meter_timer;
 	struct ev_prepare prepare;
 	uint64_t deadline; /* that the timer is set to */
+	uint64_t limit_ns; /* no pipe in the data plane lives longer */
+	bool leaving;	   /* the data plane keeps what it has */
+	struct native_pipe *pipes;
+	struct pc_htab tenants; /* how many pipes each pays for */
 	struct pc_log_limit refused_log, full_log;
+};
+
+/* A session of one tenant that a pipe counts for. */
+struct native_account {
+	uint64_t id;
+	uint32_t slot, tenant; /* of the store */
+	bool open;
+};
+
+/* What the daemon keeps of a pipe. */
+struct native_pipe {
+	struct native_pipe *next, **pprev;
+	struct pc_hub_pipe *pipe;
+	/* By end. The second is there only when its peer is of another tenant. */
+	struct native_account accounts[2];
+	bool held[2]; /* references on the ways to both ends */
+	struct pc_ip held_from[2], held_to[2];
+	struct pc_turn_lent port;    /* socket NULL: none */
+	bool counted;		     /* as one of its payer's */
+	uint64_t told_up, told_down; /* by METER */
+	uint64_t created_ns;
 };
 
 extern const struct pc_hub_ops pc_native_hub_ops; /* ctx: struct pc_native_glue */
 
+/* --- native_glue_pipe.c --- */
+/* For the pipe, not yet linked to one of the hub; or all of it away again. */
+struct native_pipe *pc_native_pipe_new(struct pc_native_glue *g);
+void pc_native_pipe_free(struct pc_native_glue *g, struct native_pipe *p);
+/* Both directions into the data plane. 0, or a negative code and neither is there. */
+int pc_native_pipe_write(struct pc_native_glue *g, struct native_pipe *p);
+/* One pipe more, or less, that @tenant pays for; false: it has as many as it may. */
+bool pc_native_tenant_take(struct pc_native_glue *g, uint32_t tenant, bool force);
+void pc_native_tenant_give(struct pc_native_glue *g, uint32_t tenant);
+void pc_native_tenants_free(struct pc_native_glue *g);
+
+/* --- native_glue_all.c --- */
+/* Tells who pays what was counted since it was told last. */
+void pc_native_pipes_meter(struct pc_native_glue *g);
+
+/* --- native_glue_frame.c --- */
+/* Of a peer of a relayed port. */
+void pc_native_port_input(struct pc_native_glue *g, const struct pc_native_path *path,
+			  struct pc_dgram *d);
 /* A frame of a pipe that the kernel left to user space. */
 void pc_native_pipe_input(struct pc_native_glue *g, const struct pc_native_path *path,
 			  struct pc_dgram *d);

@@ -63,6 +63,20 @@ const struct pc_store_peer *pc_peers_by_name(const struct pc_peers *p, const cha
 	return NULL;
 }
 
+const struct pc_store_peer *pc_peers_of_tenant(const struct pc_peers *p, uint32_t tenant)
+{
+	struct pc_htab_iter it = { 0 };
+	struct pc_hnode *n;
+
+	while ((n = pc_htab_iterate(&p->identities, &it))) {
+		const struct peer *peer = pc_container_of(n, struct peer, by_identity);
+
+		if (peer->p.tenant == tenant)
+			return &peer->p;
+	}
+	return NULL;
+}
+
 size_t pc_peers_count(const struct pc_peers *p)
 {
 	return p->identities.count;

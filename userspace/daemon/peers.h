@@ -21,6 +21,8 @@ void pc_peers_free(struct pc_peers *p);
 const struct pc_store_peer *pc_peers_find(const struct pc_peers *p,
 					  const uint8_t identity[static 32]);
 const struct pc_store_peer *pc_peers_by_name(const struct pc_peers *p, const char *name);
+/* One of the peers of a tenant, or NULL. */
+const struct pc_store_peer *pc_peers_of_tenant(const struct pc_peers *p, uint32_t tenant);
 size_t pc_peers_count(const struct pc_peers *p);
 /* In no order. @fn must not change them. */
 int pc_peers_each(const struct pc_peers *p, int (*fn)(void *arg, const struct pc_store_peer *peer),

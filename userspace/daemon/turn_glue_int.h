@@ -35,6 +35,15 @@ uint32_t pc_glue_limits(const struct pc_glue *g, uint32_t slot);
 bool pc_glue_admit(void *ctx, uint32_t slot, bool up, struct pc_dgram *d, uint32_t payload_bytes,
 		   uint32_t wire_bytes);
 
+/* Beyond the array: packets pass. */
+#define PC_GLUE_NO_HOP PC_MAX_NEXTHOPS
+/*
+ * The way as it is now, held from the first time on; what there is none to may get one, and then
+ * this is called again.
+ */
+uint32_t pc_glue_hop(struct pc_nexthops *hops, const struct pc_ip *src, const struct pc_ip *dst,
+		     bool *held);
+
 int pc_glue_tables_init(struct pc_glue *g);
 void pc_glue_tables_free(struct pc_glue *g);
 

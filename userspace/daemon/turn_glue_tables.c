@@ -17,9 +17,6 @@
 #include "base/siphash.h"
 #include "daemon/turn_glue_int.h"
 
-/* Beyond the array: packets pass. */
-#define NO_HOP PC_MAX_NEXTHOPS
-
 /* Both sides of a binding; of the peer only the address counts here. */
 struct ends {
 	struct pc_addr client, server, relayed;
@@ -67,28 +64,27 @@ static bool ends_equal(const struct ends *a, const struct ends *b)
 	       pc_addr_equal(&a->relayed, &b->relayed) && pc_ip_equal(&a->peer, &b->peer);
 }
 
-/* The way as it is now; what there is none to may get one, and then this is called again. */
-static uint32_t hop(struct pc_nexthops *hops, const struct pc_ip *src, const struct pc_ip *dst,
-		    bool *held)
+uint32_t pc_glue_hop(struct pc_nexthops *hops, const struct pc_ip *src, const struct pc_ip *dst,
+		     bool *held)
 {
-	uint32_t index = NO_HOP;
+	uint32_t index = PC_GLUE_NO_HOP;
 
 	if (*held)
-		return pc_nexthops_find(hops, src, dst, &index) ? NO_HOP : index;
+		return pc_nexthops_find(hops, src, dst, &index) ? PC_GLUE_NO_HOP : index;
 	*held = pc_nexthops_get(hops, src, dst, &index) == 0;
-	return *held ? index : NO_HOP;
+	return *held ? index : PC_GLUE_NO_HOP;
 }
 
 /* Inside the node the other session's flow says how its client is reached. */
 static void hops_get(struct pc_nexthops *hops, const struct ends *e, struct holds *holds,
 		     uint32_t *ret_client, uint32_t *ret_peer)
 {
-	*ret_client = *ret_peer = NO_HOP;
+	*ret_client = *ret_peer = PC_GLUE_NO_HOP;
 	if (e->user_space)
 		return;
-	*ret_client = hop(hops, &e->server.ip, &e->client.ip, &holds->client);
+	*ret_client = pc_glue_hop(hops, &e->server.ip, &e->client.ip, &holds->client);
 	if (!e->hairpin)
-		*ret_peer = hop(hops, &e->relayed.ip, &e->peer, &holds->peer);
+		*ret_peer = pc_glue_hop(hops, &e->relayed.ip, &e->peer, &holds->peer);
 }
 
 static void hops_put(struct pc_nexthops *hops, const struct ends *e, struct holds *holds)

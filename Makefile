@@ -54,7 +54,7 @@ obj_of = $(patsubst %.c,$(B)/obj/%.o,$(call src_of,$(1)))
 LIBS_A := $(foreach d,$(LIB_DIRS),$(call lib,$(d)))
 LIB_DP_FAKE := $(B)/lib/libpc_dp_fake.a
 
-PROGS := pcd pcstat pcctl
+PROGS := pcd pcstat pcctl pcpeer
 BIN := $(PROGS:%=$(B)/bin/%)
 BPF_OBJS := $(patsubst bpf/%.bpf.c,$(B)/bpf/%.bpf.o,$(wildcard bpf/*.bpf.c)) \
 	$(B)/bpf/relay_dropall.bpf.o
@@ -142,7 +142,7 @@ $(B)/gen/version.h: FORCE
 .PHONY: FORCE
 FORCE:
 $(patsubst %.c,$(B)/obj/%.o,$(wildcard userspace/daemon/*.c userspace/dp/*.c tools/pcstat/*.c \
-	tools/pcctl/*.c)): | $(B)/gen/version.h
+	tools/pcctl/*.c tools/pcpeer/*.c)): | $(B)/gen/version.h
 
 # --- kernel programs ---
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/abi/* bpf/lib/*)
@@ -188,6 +188,13 @@ $(B)/bin/pcstat $(B)/bin/pcctl: $(B)/bin/%: $$(addprefix $(B)/obj/,$$(subst .c,.
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(TOOL_LIBS) -Wl,--end-group \
 		$(LIBS_ctl) $(LIBS_account) $(LIBS_store) $(LIBS_dp) -lcrypto
+
+PEER_LIBS := $(foreach d,userspace/ctl userspace/account userspace/store relay userspace/base,$(call lib,$(d)))
+$(B)/bin/pcpeer: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/pcpeer/*.c)) $(PEER_LIBS)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(PEER_LIBS) -Wl,--end-group \
+		-lev -linih $(LIBS_ctl) $(LIBS_account) $(LIBS_store) $(LIBS_relay)
 
 # --- tests ---
 # A unit test links the real libraries; one whose name ends in _fake links the fake data plane.

@@ -396,6 +396,24 @@ void pc_agent_down(struct pc_agent *a, uint16_t reason, uint64_t now)
 		end(a->all, reason);
 }
 
+void pc_agent_lost(struct pc_agent *a, uint64_t now)
+{
+	struct held *e = a->all;
+
+	a->now = now;
+	a->relay = NULL;
+	pc_timer_cancel(&a->register_timer);
+	while (e) {
+		/* The owner may do anything when it hears of one: from the start again. */
+		if (e->open) {
+			e = e->next;
+		} else {
+			end(e, PC_NATIVE_R_GONE);
+			e = a->all;
+		}
+	}
+}
+
 /* --- frames --- */
 
 int pc_agent_frame(struct pc_agent *a, const void *frame, size_t len,

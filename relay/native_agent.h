@@ -59,6 +59,11 @@ void pc_agent_free(struct pc_agent *a); /* calls nothing */
 void pc_agent_up(struct pc_agent *a, struct pc_native_link *relay, bool renewed, uint64_t now);
 /* Every pipe and call ends with @reason. */
 void pc_agent_down(struct pc_agent *a, uint16_t reason, uint64_t now);
+/*
+ * The session has ended without a word, as when the relay's daemon died: calls end, pipes do not,
+ * for the relay may still carry what goes through them.
+ */
+void pc_agent_lost(struct pc_agent *a, uint64_t now);
 void pc_agent_message(struct pc_agent *a, const struct pc_native_msg *msg, uint64_t now);
 
 void pc_agent_tick(struct pc_agent *a, uint64_t now);

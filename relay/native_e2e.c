@@ -83,14 +83,24 @@ bool pc_e2e_drop_if_idle(struct pc_e2e_peer *p)
 	return true;
 }
 
+void pc_e2e_end(struct pc_e2e_peer *p, uint16_t reason, uint64_t now)
+{
+	bool in_work = p->in_work;
+
+	p->e->now = now;
+	p->in_work = true;
+	if (p->link)
+		pc_native_close(p->e->n, p->link, reason, now);
+	p->retry_ns = 0;
+	p->in_work = in_work;
+}
+
 void pc_e2e_close(struct pc_e2e_peer *p, uint16_t reason, uint64_t now)
 {
 	struct pc_e2e *e = p->e;
 
-	e->now = now;
+	pc_e2e_end(p, reason, now);
 	p->in_work = true;
-	if (p->link)
-		pc_native_close(e->n, p->link, reason, now);
 	e->ops->gone(e->ctx, p);
 	peer_free(p);
 }

@@ -79,6 +79,8 @@ const uint8_t *pc_e2e_identity(const struct pc_e2e_peer *peer);
 bool pc_e2e_is_ready(const struct pc_e2e_peer *peer, uint64_t now);
 /* Where data goes now; NULL: nowhere. */
 const struct pc_e2e_way *pc_e2e_way(const struct pc_e2e_peer *peer);
+/* Ends the session, and tells the peer; what leads to it stays. No op is called. */
+void pc_e2e_end(struct pc_e2e_peer *peer, uint16_t reason, uint64_t now);
 /* Ends the session and forgets the peer; pipes are the owner's to close. ops->gone is called. */
 void pc_e2e_close(struct pc_e2e_peer *peer, uint16_t reason, uint64_t now);
 

@@ -10,6 +10,9 @@ build=${PC_BUILD:-build}
 number=0
 failed=0
 
+# pcpeer is a program of its own, not a face of pcd: it has the protocol machines of relay/ and a
+# loop, and nothing of the data plane or the daemon.
+#
 # FOLDER may include the parts (folders by short name, "skel": skeletons, "gen": generated headers)
 # and the headers of these outside libraries.
 includes='
@@ -27,6 +30,7 @@ userspace/daemon    base,relay,qos,account,store,ctl,dp,daemon,abi,gen,lib/rate.
 tools               base,ctl,dp,store,account,abi,gen,tools               : jansson,sodium,openssl,socket
 tools/pcstat        base,ctl,dp,store,account,abi,gen,tools,pcstat        : jansson,socket
 tools/pcctl         base,ctl,dp,store,account,abi,gen,tools,pcctl         : jansson,sodium,openssl,socket
+tools/pcpeer        base,ctl,account,relay,gen,pcpeer                     : jansson,sodium,ev,ini,socket
 '
 
 # LIBRARY (or program) may link to these libraries; of the symbols of the outside world it must
@@ -43,6 +47,7 @@ dp_fake       base                                          ev,bpf,netlink,sqlit
 daemon        base,relay,qos,account,store,ctl,dp           bpf,sqlite
 tools/pcstat  base,ctl,dp,store,account                     ev,bpf,netlink,sqlite,ini,capng
 tools/pcctl   base,ctl,dp,store,account                     ev,bpf,netlink,sqlite,ini,capng
+tools/pcpeer  base,ctl,account,relay                        bpf,netlink,sqlite,capng,openssl
 '
 
 # The log prints the time of day; the tools share the way they answer on the command line; not all

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+#
+# For tests of native peers: sourced after lib.sh.
+#
+#   topo_nats                    two peers behind NATs, two relays
+#   nat_mode MODE                of both: preserve | symmetric; forgets what was there
+#   start_relay N                pcd on relayN; its id is ${RELAY_ID[N]}, its pid ${RELAY_PID[N]}
+#   relay_ctl N pcctl|pcstat ... says something to it
+#   peer_id SIDE                 a or b
+#   know_peers N                 both peers may use relayN
+#   start_peer SIDE N...         pcpeer up with these relays; pid in ${PEER_PID[SIDE]}
+#   peer SIDE ...                pcpeer as that peer
+#   status SIDE JQ               of pcpeer status -j
+#
+#   a 192.168.1.2 -- nata 203.0.113.11 --+
+#                                        +-- inet, a bridge -- relay1 203.0.113.101
+#   b 192.168.2.2 -- natb 203.0.113.12 --+                  -- relay2 203.0.113.102
+
+declare -A PEER_PID RELAY_PID RELAY_ID
+
+nat_lan() { # SIDE LAN PUBLIC
+	veth "$1" eth0 "nat$1" in
+	addr "$1" eth0 "$2.2/24"
+	addr "nat$1" in "$2.1/24"
+	route "$1" add default via "$2.1"
+	in_ns "nat$1" sysctl -qw net.ipv4.ip_forward=1
+	veth "nat$1" out inet "p$1"
+	ip -n "$(ns inet)" link set "p$1" master br0
+	addr "nat$1" out "$3/24"
+}
+
+topo_nats() {
+	local n
+	ns_add a b nata natb inet relay1 relay2
+	ip -n "$(ns inet)" link add br0 type bridge stp_state 0
+	ip -n "$(ns inet)" link set br0 up
+	nat_lan a 192.168.1 203.0.113.11
+	nat_lan b 192.168.2 203.0.113.12
+	for n in 1 2; do
+		veth "relay$n" wan inet "prelay$n"
+		ip -n "$(ns inet)" link set "prelay$n" master br0
+		addr "relay$n" wan "203.0.113.10$n/24"
+		# The receiver of XDP_TX needs a program of its own.
+		xdp_pass inet "prelay$n" || return 1
+	done
+}
+
+# What comes uninvited is dropped, not refused: an answer, and the entry that goes with it, would
+# cost the later, invited packet its port.
+nat_mode() {
+	local side how=masquerade
+	[ "$1" = preserve ] || how="masquerade random,fully-random"
+	for side in a b; do
+		in_ns nat$side nft -f - <<-N || return 1
+			table ip nat
+			delete table ip nat
+			table ip nat {
+				chain post {
+					type nat hook postrouting priority srcnat;
+					oifname "out" $how;
+				}
+			}
+			table ip fw
+			delete table ip fw
+			table ip fw {
+				chain forward {
+					type filter hook forward priority filter; policy drop;
+					ct state established,related accept;
+					iifname "in" oifname "out" accept;
+				}
+				chain input {
+					type filter hook input priority filter; policy accept;
+					iifname "out" meta l4proto udp ct state new drop;
+				}
+			}
+		N
+		in_ns nat$side conntrack -F >/dev/null 2>&1
+	done
+}
+
+relay_ctl() {
+	local n=$1 program=$2
+	shift 2
+	"$PC_BIN/$program" -s "$T/relay$n.sock" "$@"
+}
+
+start_relay() {
+	local n=$1
+	shift
+	mkdir -p "$T/state$n"
+	cat >"$T/relay$n.conf" <<-C
+		[node]
+		state-dir = $T/state$n
+		control-socket = $T/relay$n.sock
+		bpffs = $BPFFS/pcd$n
+		[relay]
+		listen = 203.0.113.10$n:3478
+		interface = wan
+		$(printf '%s\n' "$@")
+	C
+	spawn_in "relay$n" "$T/pcd$n.log" "$PC_BIN/pcd" -c "$T/relay$n.conf"
+	RELAY_PID[$n]=$SPAWNED
+	wait_for 40 relay_answers "$n" || {
+		diag <"$T/pcd$n.log"
+		return 1
+	}
+	RELAY_ID[$n]=$(relay_ctl "$n" pcctl -j identity show | jq -r .peer_id)
+}
+
+relay_answers() {
+	relay_ctl "$1" pcctl tenant list >/dev/null 2>&1
+}
+
+peer() {
+	local side=$1
+	shift
+	XDG_CONFIG_HOME=$T/home-$side XDG_RUNTIME_DIR=$T/home-$side in_ns "$side" "$PC_BIN/pcpeer" "$@"
+}
+
+peer_id() {
+	peer "$1" -j identity show | jq -r .peer_id
+}
+
+know_peers() {
+	relay_ctl "$1" pcctl tenant add mesh >/dev/null &&
+		relay_ctl "$1" pcctl peer add a "$(peer_id a)" --tenant mesh >/dev/null &&
+		relay_ctl "$1" pcctl peer add b "$(peer_id b)" --tenant mesh >/dev/null
+}
+
+status() {
+	peer "$1" -j status 2>/dev/null | jq -r "$2"
+}
+
+# is_now SIDE JQ TEXT
+is_now() {
+	[ "$(status "$1" "$2")" = "$3" ]
+}
+
+start_peer() {
+	local side=$1 n relays=()
+	shift
+	for n in "$@"; do relays+=(--relay "203.0.113.10$n:3478/${RELAY_ID[$n]}"); done
+	mkdir -p "$T/home-$side"
+	XDG_CONFIG_HOME=$T/home-$side XDG_RUNTIME_DIR=$T/home-$side \
+		spawn_in "$side" "$T/peer-$side.log" "$PC_BIN/pcpeer" up "${relays[@]}"
+	PEER_PID[$side]=$SPAWNED
+	wait_for 10 is_now "$side" '[.relays[].registered] | all' true || {
+		diag <"$T/peer-$side.log"
+		return 1
+	}
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* `pcpeer status` for people. */
+#include <stdio.h>
+
+#include "pcpeer.h"
+
+static const char *text(const json_t *o, const char *name)
+{
+	const char *s = json_string_value(json_object_get(o, name));
+
+	return s ? s : "-";
+}
+
+static long long number(const json_t *o, const char *name)
+{
+	return (long long)json_integer_value(json_object_get(o, name));
+}
+
+static bool is(const json_t *o, const char *name)
+{
+	return json_is_true(json_object_get(o, name));
+}
+
+static void problem(const json_t *o)
+{
+	if (json_object_get(o, "problem"))
+		printf("             %s\n", text(o, "problem"));
+}
+
+static void print_all(const json_t *r)
+{
+	const json_t *o;
+	size_t i;
+
+	printf("peer         %s, up %lld s\n", text(r, "peer_id"), number(r, "uptime_seconds"));
+	json_array_foreach (json_object_get(r, "relays"), i, o) {
+		printf("relay        %s  %s  seen as %s\n", text(o, "address"),
+		       is(o, "registered")  ? "registered"
+		       : is(o, "connected") ? "connected"
+					    : "away",
+		       text(o, "observed"));
+		problem(o);
+	}
+	json_array_foreach (json_object_get(r, "peers"), i, o)
+		printf("peer         %s  %s, %s %s\n", text(o, "peer_id"),
+		       is(o, "ready") ? "ready" : "not ready", text(o, "way"), text(o, "address"));
+	json_array_foreach (json_object_get(r, "connects"), i, o) {
+		printf("connect      %s of %s at %s  %lld clients, %lld sent, %lld received, %lld "
+		       "dropped\n",
+		       text(o, "service"), text(o, "peer_id"), text(o, "listen"),
+		       number(o, "clients"), number(o, "sent"), number(o, "received"),
+		       number(o, "dropped"));
+		problem(o);
+	}
+	json_array_foreach (json_object_get(r, "exposes"), i, o)
+		printf("expose       %s to %s  %lld flows, %lld received, %lld sent, %lld "
+		       "dropped\n",
+		       text(o, "service"), text(o, "to"), number(o, "flows"), number(o, "received"),
+		       number(o, "sent"), number(o, "dropped"));
+	o = json_object_get(r, "frames");
+	printf("frames       %lld sent (%lld directly), %lld received (%lld directly), %lld "
+	       "refused, %lld sent again\n",
+	       number(o, "sent"), number(o, "sent_direct"), number(o, "received"),
+	       number(o, "received_direct"), number(o, "refused"), number(o, "resent"));
+}
+
+int run_status(const struct invocation *in)
+{
+	json_t *reply;
+	int status = call(in, "status", NULL, &reply);
+
+	if (status)
+		return status;
+	if (!in->json)
+		print_all(reply);
+	return done(in, reply, NULL);
+}

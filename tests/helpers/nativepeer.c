@@ -383,7 +383,7 @@ static int start(const uint8_t seed[static 32])
 {
 	struct pc_native_config config = { .max_links = 4,
 					   .handshakes_per_s = 1000,
-					   .heartbeat_ns = 25 * PC_NS_PER_S };
+					   .heartbeat_ns = 2 * PC_NS_PER_S };
 	const struct pc_agent_config agent = { .max_pipes = 256 };
 	struct pc_noise_keypair pair;
 	struct pc_identity id;

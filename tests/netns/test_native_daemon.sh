@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# timeout: 200
+# timeout: 300
 #
 # Native peers of pcd: who may have a session, who may call whom, pipes with every frame counted for
 # whoever asked, addresses that change, and what is forged.
@@ -58,6 +58,7 @@ peer_id() {
 	"$PC_HELPERS/nativepeer" --identity "$(printf '%s' "$1" | sha256sum | cut -c 1-64)"
 }
 counted() { pcstat -j tenant "$1" | jq -c ".tenants[0] | [.up.packets, .up.payload_bytes, .down.packets, .down.payload_bytes]"; }
+in_user() { pcstat -j tenant "$1" | jq '.tenants[0].user.packets'; }
 state_of() { pcctl -j peer list "$1" | jq -r '.peers[0] | [.connected, .registered, .address] | join(" ")'; }
 has_state() { [ "$(state_of "$1")" = "$2" ]; }
 
@@ -102,6 +103,14 @@ check "its frames arrive" wait_for 10 has_received bob 1000
 tell bob "send 500 200 5000"
 check "both ways" wait_for 10 has_received alice 500
 is "and are counted for whoever asked" "$(counted acme)" "[1000,1000000,500,100000]"
+session() { pcstat -j session | jq -c "[.sessions[] | $1]"; }
+is "it is a session" "$(session '[.kind, .tenant, .username, .peer, .up.packets, .down.packets]')" \
+	'[["pipe","acme","alice","bob",1000,500]]'
+is "of health, too" "$(pcstat -j health | jq -c '.native | [.on, .peers, .connected, .registered, .pipes]')" \
+	"[true,3,3,3,1]"
+heard alice '^meter'
+check "whoever asked is told what was counted" heard alice '^meter 1000000 100000'
+is "user space saw none of them" "$(in_user acme)" 0
 is "no other pays" "$(counted other)" "[0,0,0,0]"
 
 # --- what is forged ---
@@ -135,6 +144,86 @@ open_pipe
 is "a peer is removed" "$(pcctl peer remove bob)" "peer bob removed, 1 sessions ended"
 check "it is told" heard bob '^lost not trusted'
 check "and the others" heard alice '^down the other end is gone'
+is "what was counted stays" "$(counted acme)" "[1010,1001000,510,101000]"
+
+# --- of two tenants ---
 pcctl peer add bob "$BOB" --tenant acme >/dev/null
-check "what was counted stays" test "$(counted acme)" = "[1010,1001000,510,101000]"
+pcctl peer remove carol >/dev/null
+pcctl peer add carol "$CAROL" --tenant other --may-call alice,bob >/dev/null
+end_pid "${np_pid[bob]}"
+end_pid "${np_pid[carol]}"
+np bob peer 198.18.2.1:3478
+np carol client 198.18.1.1:3478
+: >"$T/np-bob.log"
+: >"$T/np-carol.log"
+heard bob '^registered' && heard carol '^registered'
+check "a list of names is permission" once carol "call $BOB" '^up'
+heard bob '^up'
+tell carol "send 100 50 5000"
+wait_for 5 has_received bob 100
+is "up for one tenant" "$(counted other)" "[100,5000,0,0]"
+is "is down for the other" "$(counted acme)" "[1010,1001000,610,106000]"
+is "each has a session" "$(session '[.tenant, .username, .peer]' | jq -c sort)" \
+	'[["acme","bob","carol"],["other","carol","bob"]]'
+pcctl tenant set other --max-allocations 1 >/dev/null
+is "a tenant has as many as it may" "$(once carol "call $BOB" '^(refused|up)')" "refused no room left"
+: >"$T/np-bob.log"
+is "a tenant that goes" "$(pcctl tenant del other)" "tenant other deleted, 1 sessions ended"
+check "takes its peers along" heard carol '^lost not trusted'
+check "and its pipes" heard bob '^down'
+is "carol is no peer any more" "$(pcctl -j peer list | jq -c '[.peers[].name]')" '["alice","bob"]'
+
+# --- a port ---
+spawn_in peer "$T/sink.log" "$PC_HELPERS/udpsink" 198.18.2.2:7000 1000000 600000 echo
+wait_for 5 grep -qs ready "$T/sink.log"
+is "a port for an address that is denied" "$(once alice "allocate 127.0.0.1:7000" '^(refused|up)')" \
+	"refused not trusted by the other side"
+is "or a port number" "$(once alice "allocate 198.18.2.2:53" '^(refused|up)')" \
+	"refused not trusted by the other side"
+check "a port for one that is not" once alice "allocate 198.18.2.2:7000" '^up .* 198.18.2.1:[0-9]+$'
+before=$(np_count alice | cut -d ' ' -f 3)
+tell alice "send 200 300 2000"
+check "plain datagrams go there and back" wait_for 5 has_received alice $((before + 200))
+is "and are counted" "$(counted acme)" "[1210,1061000,810,166000]"
+tell alice close
+wait_for 5 test "$(session .id)" = '[]'
+
+# --- killed ---
+open_pipe
+user=$(in_user acme)
+before=$(np_count bob | cut -d ' ' -f 3)
+: >"$T/np-alice.log"
+: >"$T/np-bob.log"
+tell alice "send 20000 100 5000"
+wait_for 5 test "$(np_count bob | cut -d ' ' -f 3)" -gt "$before"
+pcd_kill9
+: >"$T/pcd.log"
+start_pcd relay "$T/pcd.conf" || exit 1
+check "pcd that was killed takes the pipe up" grep -q "adopted 1 pipes" "$T/pcd.log"
+is "with its session" "$(session '[.kind, .tenant, .username, .peer]')" '[["pipe","acme","alice","bob"]]'
+check "no frame was lost" wait_for 20 has_received bob $((before + 20000))
+is "nor one not counted" "$(counted acme)" "[21210,3061000,810,166000]"
+is "user space saw none" "$(in_user acme)" "$user"
+check "its peers notice, and come back" wait_for 40 has_state alice "true true 198.18.1.2:40404"
+wait_for 40 test "$(state_of bob | cut -d ' ' -f 2)" = true
+is "the pipe stays" "$(grep -cE '^(down|lost)' "$T/np-alice.log") $(session .username)" '0 ["alice"]'
+before=$(np_count alice | cut -d ' ' -f 3)
+tell bob "send 100 100 1000"
+check "and carries frames" wait_for 5 has_received alice $((before + 100))
+: >"$T/np-bob.log"
+tell alice close
+check "until its end" heard bob '^down no longer needed'
+
+# --- stopped, with a pipe whose peer is gone when pcd comes back ---
+open_pipe
+stop_pcd
+end_pid "${np_pid[bob]}"
+: >"$T/np-alice.log"
+start_pcd relay "$T/pcd.conf" || exit 1
+is "a pipe of a stopped pcd is taken up" "$(session .username)" '["alice"]'
+is "a peer that is removed before it came back" "$(pcctl peer remove bob)" \
+	"peer bob removed, 0 sessions ended"
+is "has no pipe any more" "$(session .username)" '[]'
+check "and its other end hears of it, once it is back" \
+	wait_for 40 grep -q '^down the other end is gone' "$T/np-alice.log"
 finish

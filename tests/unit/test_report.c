@@ -49,7 +49,9 @@ static void test_session(void **state)
 	const struct pc_report_count c = { 0 };
 	struct pc_report_session s = {
 		.id = 0xfedcba9876543210,
+		.kind = "pipe",
 		.tenant = "alice",
+		.peer = "bob",
 		.username = "17:alice\n\xff",
 		.client = "192.0.2.1:5",
 		.server = "192.0.2.2:3478",
@@ -63,16 +65,19 @@ static void test_session(void **state)
 	char wanted[1024];
 
 	snprintf(wanted, sizeof(wanted),
-		 "{\"id\":\"fedcba9876543210\",\"tenant\":\"alice\","
-		 "\"username\":\"17:alice\\\\x0a\\\\xff\",\"client\":\"192.0.2.1:5\","
+		 "{\"id\":\"fedcba9876543210\",\"kind\":\"pipe\",\"tenant\":\"alice\","
+		 "\"username\":\"17:alice\\\\x0a\\\\xff\",\"peer\":\"bob\",\"client\":\"192.0.2.1:"
+		 "5\","
 		 "\"server\":\"192.0.2.2:3478\",\"relayed\":[\"192.0.2.2:50000\","
 		 "\"[2001:db8::1]:50000\"],\"age_seconds\":1,\"expires_seconds\":2,"
 		 "\"permissions\":3,\"channels\":4,%s",
 		 counts);
 	expect(pc_report_session(&s, &c), wanted);
-	s.tenant = s.username = s.client = s.server = s.relayed = s.relayed2 = NULL;
+	s.kind = s.peer = s.tenant = s.username = s.client = s.server = s.relayed = s.relayed2 =
+		NULL;
 	snprintf(wanted, sizeof(wanted),
-		 "{\"id\":\"fedcba9876543210\",\"tenant\":null,\"username\":null,\"client\":null,"
+		 "{\"id\":\"fedcba9876543210\",\"kind\":null,\"tenant\":null,\"username\":null,"
+		 "\"peer\":null,\"client\":null,"
 		 "\"server\":null,\"relayed\":[],\"age_seconds\":1,\"expires_seconds\":2,"
 		 "\"permissions\":3,\"channels\":4,%s",
 		 counts);

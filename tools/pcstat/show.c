@@ -207,12 +207,12 @@ void show_tenant(FILE *f, const json_t *tenant)
 void show_sessions(FILE *f, const json_t *sessions, unsigned int width)
 {
 	static const struct table_column columns[] = {
-		{ "SESSION", false, 0 }, { "TENANT", false, 0 },  { "CLIENT", false, 1 },
-		{ "RELAYED", false, 3 }, { "AGE", true, 5 },	  { "EXPIRES", true, 6 },
-		{ "PERMS", true, 8 },	 { "CHANNELS", true, 7 }, { "UP", true, 0 },
-		{ "DOWN", true, 0 },	 { "USER", true, 4 },
+		{ "SESSION", false, 0 },  { "TENANT", false, 0 },  { "CLIENT", false, 1 },
+		{ "LEADS TO", false, 3 }, { "AGE", true, 5 },	   { "EXPIRES", true, 6 },
+		{ "PERMS", true, 8 },	  { "CHANNELS", true, 7 }, { "UP", true, 0 },
+		{ "DOWN", true, 0 },	  { "USER", true, 4 },
 	};
-	const json_t *s;
+	const json_t *s, *relayed;
 	struct table t;
 	size_t i;
 
@@ -223,12 +223,13 @@ void show_sessions(FILE *f, const json_t *sessions, unsigned int width)
 		table_text(&t, text(s, "id"));
 		table_text(&t, text(s, "tenant"));
 		table_text(&t, text(s, "client"));
-		table_text(&t, json_string_value(json_array_get(json_object_get(s, "relayed"), 0)));
+		relayed = json_array_get(json_object_get(s, "relayed"), 0);
+		table_text(&t, relayed ? json_string_value(relayed) : text(s, "peer"));
 		format_duration(number(s, "age_seconds", NULL), age);
 		format_duration(number(s, "expires_seconds", NULL), expires);
 		/* Without a daemon only counters are known. */
 		table_text(&t, text(s, "client") ? age : NULL);
-		table_text(&t, text(s, "client") ? expires : NULL);
+		table_text(&t, number(s, "expires_seconds", NULL) ? expires : NULL);
 		table_count(&t, number(s, "permissions", NULL));
 		table_count(&t, number(s, "channels", NULL));
 		table_bytes(&t, number(s, "up", "payload_bytes"));
@@ -246,6 +247,7 @@ void show_session(FILE *f, const json_t *s)
 	size_t i;
 
 	line(f, "session", text(s, "id"));
+	line(f, "kind", text(s, "kind"));
 	line(f, "tenant", text(s, "tenant"));
 	line(f, "username", text(s, "username"));
 	line(f, "client", text(s, "client"));
@@ -253,6 +255,8 @@ void show_session(FILE *f, const json_t *s)
 	json_array_foreach (json_object_get(s, "relayed"), i, relayed)
 		line(f, "relayed", json_string_value(relayed));
 	line(f, "age", format_duration(number(s, "age_seconds", NULL), duration));
+	if (text(s, "peer"))
+		line(f, "peer", text(s, "peer"));
 	line(f, "expires in", format_duration(number(s, "expires_seconds", NULL), duration));
 	fprintf(f, "%-12s %" PRIu64 ", channels %" PRIu64 "\n", "permissions",
 		number(s, "permissions", NULL), number(s, "channels", NULL));
@@ -319,6 +323,7 @@ static void show_warnings(FILE *f, const json_t *health)
 void show_health(FILE *f, const json_t *health)
 {
 	const json_t *kernel = json_object_get(health, "kernel");
+	const json_t *native = json_object_get(health, "native");
 	const json_t *store = json_object_get(health, "store");
 	const char *reason = text(kernel, "reason");
 	char buf[512], duration[32];
@@ -345,6 +350,13 @@ void show_health(FILE *f, const json_t *health)
 			number(health, "turn", "ports_shared"),
 			number(health, "turn", "port_sessions"),
 			number(health, "turn", "conflicts"));
+	if (flag(native, "on"))
+		fprintf(f,
+			"%-12s %" PRIu64 ", %" PRIu64 " connected, %" PRIu64 " registered; %" PRIu64
+			" pipes; %" PRIu64 " handshakes\n",
+			"peers", number(native, "peers", NULL), number(native, "connected", NULL),
+			number(native, "registered", NULL), number(native, "pipes", NULL),
+			number(native, "handshakes", NULL));
 	fprintf(f, "%-12s %" PRIu64 " of %" PRIu64 "\n", "flows", number(kernel, "flows", "used"),
 		number(kernel, "flows", "size"));
 	fprintf(f, "%-12s %" PRIu64 " of %" PRIu64 "\n", "permissions",

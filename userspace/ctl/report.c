@@ -132,13 +132,14 @@ json_t *pc_report_session(const struct pc_report_session *s, const struct pc_rep
 	if (s->relayed2)
 		json_array_append_new(relayed, json_string(s->relayed2));
 	/* As text: JavaScript and jq round integers above 2^53. */
-	o = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I}", "id",
-		      json_sprintf("%016llx", (unsigned long long)s->id), "tenant",
-		      foreign_string(s->tenant), "username", foreign_string(s->username), "client",
-		      foreign_string(s->client), "server", foreign_string(s->server), "relayed",
-		      relayed, "age_seconds", (json_int_t)s->age_seconds, "expires_seconds",
-		      (json_int_t)s->expires_seconds, "permissions", (json_int_t)s->permissions,
-		      "channels", (json_int_t)s->channels);
+	o = json_pack("{s:o, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I}", "id",
+		      json_sprintf("%016llx", (unsigned long long)s->id), "kind", s->kind, "tenant",
+		      foreign_string(s->tenant), "username", foreign_string(s->username), "peer",
+		      foreign_string(s->peer), "client", foreign_string(s->client), "server",
+		      foreign_string(s->server), "relayed", relayed, "age_seconds",
+		      (json_int_t)s->age_seconds, "expires_seconds", (json_int_t)s->expires_seconds,
+		      "permissions", (json_int_t)s->permissions, "channels",
+		      (json_int_t)s->channels);
 	return with_counts(o, c);
 }
 

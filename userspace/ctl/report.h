@@ -38,13 +38,15 @@ json_t *pc_report_tenant(const char *name, const char *tier, const struct pc_rep
 
 struct pc_report_session {
 	uint64_t id;
-	const char *tenant, *username;
+	const char *kind;	       /* "allocation", "pipe"; NULL: not known */
+	const char *tenant, *username; /* of a pipe: the name of the tenant's peer */
+	const char *peer;	       /* the other one's name; NULL: no native peer */
 	const char *client, *server, *relayed, *relayed2; /* "ADDR:PORT"; NULL: absent */
 	uint64_t age_seconds, expires_seconds;
 	uint64_t permissions, channels;
 };
 /* {"id" (16 hex
- * digits),"tenant","username","client","server","relayed":[...],"age_seconds","expires_seconds",
+ * digits),"kind","tenant","username","peer","client","server","relayed":[...],"age_seconds","expires_seconds",
  *  "permissions","channels", and the counters as above} */
 json_t *pc_report_session(const struct pc_report_session *s, const struct pc_report_count *c);
 

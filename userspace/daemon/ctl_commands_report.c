@@ -12,11 +12,13 @@
 #include "base/err.h"
 #include "base/parse.h"
 #include "daemon/ctl_report.h"
+#include "daemon/native_glue.h"
+#include "daemon/peers.h"
 #include "daemon/rates.h"
 #include "version.h"
 
-static void fill_count(const struct pc_store_count counts[static PC_STORE_PATHS],
-		       struct pc_report_count *c)
+void pc_ctl_report_counts(const struct pc_store_count counts[static PC_STORE_PATHS],
+			  struct pc_report_count *c)
 {
 	for (int path = 0; path < PC_STORE_PATHS; path++) {
 		const struct pc_store_count *from = &counts[path];
@@ -76,15 +78,25 @@ static int by_name(const void *a, const void *b)
 	return strcmp(x->t->name, y->t->name);
 }
 
-static int count_session(void *arg, const struct pc_turn_view *view)
+static void count_one(const struct tenant_rows *rows, uint32_t tenant)
 {
-	const struct tenant_rows *rows = arg;
-	const struct pc_store_tenant wanted = { .id = view->tenant };
+	const struct pc_store_tenant wanted = { .id = tenant };
 	const struct tenant_row key = { .t = &wanted };
 	struct tenant_row *row = bsearch(&key, rows->row, rows->n, sizeof(key), by_id);
 
 	if (row)
 		row->sessions++;
+}
+
+static int count_session(void *arg, const struct pc_turn_view *view)
+{
+	count_one(arg, view->tenant);
+	return 0;
+}
+
+static int count_pipe(void *arg, const struct pc_native_pipe_view *view)
+{
+	count_one(arg, view->tenant);
 	return 0;
 }
 
@@ -161,7 +173,7 @@ static int append_rows(struct pc_daemon *d, const struct tenant_rows *rows, cons
 		rc = pc_usage_tenant(d->usage, row->t->id, counts);
 		if (rc < 0)
 			return rc;
-		fill_count(counts, &c);
+		pc_ctl_report_counts(counts, &c);
 		tenant = pc_report_tenant(row->t->name, row->t->tier, &c, row->sessions);
 		if (json_array_append_new(array, tenant) < 0)
 			return -ENOMEM;
@@ -183,6 +195,7 @@ int pc_ctl_report_tenants(struct pc_daemon *d, const char *name, json_t **ret_ar
 	if (rc == 0 && rows.n) {
 		qsort(rows.row, rows.n, sizeof(*rows.row), by_id);
 		pc_turn_each(d->turn, count_session, &rows);
+		pc_native_glue_each(d->native, count_pipe, &rows);
 		qsort(rows.row, rows.n, sizeof(*rows.row), by_name);
 		rc = append_rows(d, &rows, name, array);
 	}
@@ -192,96 +205,6 @@ int pc_ctl_report_tenants(struct pc_daemon *d, const char *name, json_t **ret_ar
 	else
 		*ret_array = array;
 	return rc;
-}
-
-/* --- sessions --- */
-
-struct session_list {
-	struct pc_daemon *d;
-	json_t *array;
-	uint64_t now;
-	bool one; /* only the session @id */
-	uint64_t id;
-	const char *tenant; /* only those of this tenant; NULL: all */
-};
-
-static const char *relayed_text(const struct pc_addr *addr, char buf[static PC_ADDR_STRLEN])
-{
-	return addr->ip.family ? pc_addr_format(addr, buf) : NULL;
-}
-
-static int add_session(void *arg, const struct pc_turn_view *v)
-{
-	struct session_list *l = arg;
-	const struct pc_store_tenant *t = pc_users_by_id(l->d->users, v->tenant);
-	char client[PC_ADDR_STRLEN], server[PC_ADDR_STRLEN];
-	char relayed[2][PC_ADDR_STRLEN];
-	struct pc_store_count counts[PC_STORE_PATHS] = { 0 };
-	struct pc_report_count c = { 0 };
-	struct pc_report_session s = {
-		.id = v->id,
-		.tenant = t ? t->name : NULL,
-		.username = v->username,
-		.age_seconds = l->now > v->created_ns ? (l->now - v->created_ns) / PC_NS_PER_S : 0,
-		.expires_seconds =
-			v->expires_ns > l->now ? (v->expires_ns - l->now) / PC_NS_PER_S : 0,
-		.permissions = v->permissions,
-		.channels = v->channels,
-	};
-
-	if ((l->one && v->id != l->id) || (l->tenant && (!t || strcmp(t->name, l->tenant) != 0)))
-		return 0;
-	s.client = pc_addr_format(&v->path.client, client);
-	s.server = pc_addr_format(&v->path.server, server);
-	s.relayed = relayed_text(&v->relayed[0], relayed[0]);
-	s.relayed2 = relayed_text(&v->relayed[1], relayed[1]);
-	pc_usage_session(l->d->usage, v->slot, counts); /* zeroes without a slot */
-	fill_count(counts, &c);
-	return json_array_append_new(l->array, pc_report_session(&s, &c)) < 0 ? -ENOMEM : 0;
-}
-
-static int parse_id(const char *text, uint64_t *ret_id)
-{
-	uint8_t b[8];
-	int rc = pc_parse_hex(text, b, sizeof(b));
-
-	if (rc < 0)
-		return rc;
-	*ret_id = 0;
-	for (size_t i = 0; i < sizeof(b); i++)
-		*ret_id = *ret_id << 8 | b[i];
-	return 0;
-}
-
-json_t *pc_cmd_session_list(void *ctx, json_t *args)
-{
-	struct session_list l = { .d = ctx, .now = pc_clock_monotonic() };
-	const char *id = NULL;
-	const struct pc_ctl_arg spec[] = {
-		{ "id", PC_CTL_ARG_STRING, false, &id },
-		{ "tenant", PC_CTL_ARG_STRING, false, &l.tenant },
-	};
-	json_t *reply = pc_ctl_args(args, spec, PC_ARRAY_SIZE(spec));
-	int rc;
-
-	if (reply)
-		return reply;
-	if (id && parse_id(id, &l.id) < 0)
-		return pc_ctl_fail("\"%s\" is no session id: 16 hex digits", id);
-	l.one = id != NULL;
-	l.array = json_array();
-	rc = l.array ? pc_usage_refresh(l.d->usage) : -ENOMEM;
-	if (rc == 0)
-		rc = pc_turn_each(l.d->turn, add_session, &l);
-	if (rc == 0 && id && json_array_size(l.array) == 0) {
-		json_decref(l.array);
-		return pc_ctl_fail("no session \"%s\"", id);
-	}
-	if (rc < 0) {
-		json_decref(l.array);
-		return pc_ctl_fail("sessions: %s", pc_strerror(rc));
-	}
-	return json_pack("{s:o}", "sessions", l.array);
 }
 
 /* --- drops --- */
@@ -388,6 +311,31 @@ static json_t *turn_object(const struct pc_turn_stats *s)
 			 (json_int_t)s->data_down);
 }
 
+static json_t *native_object(const struct pc_daemon *d, json_t *warnings)
+{
+	struct pc_native_glue_stats s;
+	json_t *drops = json_object();
+
+	pc_native_glue_get_stats(d->native, &s);
+	for (int i = 0; i < PC_NATIVE_DROP_COUNT; i++)
+		json_object_set_new(drops, pc_native_drop_name((enum pc_native_drop)i),
+				    json_integer((json_int_t)s.native.drops[i]));
+	if (d->native && s.native.links >= d->config.native_peers)
+		json_array_append_new(warnings,
+				      json_sprintf("native peers: %u of %u connected",
+						   s.native.links, d->config.native_peers));
+	if (s.pipes >= d->config.max_pipes - d->config.max_pipes / 10)
+		json_array_append_new(warnings, json_sprintf("pipes: %zu of %u used", s.pipes,
+							     d->config.max_pipes));
+	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "on",
+			 d->native != NULL, "peers", (json_int_t)pc_peers_count(d->peers),
+			 "connected", (json_int_t)s.native.up, "registered",
+			 (json_int_t)s.hub.registered, "calls", (json_int_t)s.hub.calls, "pipes",
+			 (json_int_t)s.pipes, "handshakes", (json_int_t)s.native.handshakes,
+			 "curve_operations", (json_int_t)s.native.curve_operations, "cookies",
+			 (json_int_t)s.native.cookies_sent, "drops", drops);
+}
+
 static json_t *health_object(struct pc_daemon *d)
 {
 	uint64_t uptime = (pc_clock_monotonic() - d->started_ns) / PC_NS_PER_S;
@@ -395,16 +343,17 @@ static json_t *health_object(struct pc_daemon *d)
 	json_t *warnings = json_array();
 	struct pc_turn_stats stats;
 	json_t *xdp, *kernel, *nexthops;
+	uint32_t used;
 
 	pc_turn_get_stats(d->turn, &stats);
+	used = stats.allocations + (uint32_t)pc_native_glue_pipes(d->native);
 	if (d->store_error)
 		json_array_append_new(warnings,
 				      json_sprintf("store: %s", pc_strerror(d->store_error)));
 	if (d->draining)
 		json_array_append_new(warnings, json_string("draining: no new sessions"));
-	if (stats.allocations >= max - max / 10)
-		json_array_append_new(warnings, json_sprintf("sessions: %u of %u used",
-							     stats.allocations, max));
+	if (used >= max - max / 10)
+		json_array_append_new(warnings, json_sprintf("sessions: %u of %u used", used, max));
 	if (stats.ports_shared)
 		json_array_append_new(warnings, json_sprintf("relay ports: none was free, %u have "
 							     "several sessions",
@@ -416,14 +365,15 @@ static json_t *health_object(struct pc_daemon *d)
 	 */
 	return json_pack(
 		"{s:b, s:s, s:I, s:b, s:o, s:o, s:{s:I, s:I}, s:o, s:{s:b, s:s}, s:{s:I, s:I}, s:I,"
-		" s:o, s:o}",
+		" s:o, s:o, s:o}",
 		"ok", d->store_error == 0, "version", PC_VERSION, "uptime_seconds",
 		(json_int_t)uptime, "draining", d->draining, "xdp", xdp, "kernel", kernel,
-		"sessions", "used", (json_int_t)stats.allocations, "max", (json_int_t)max,
-		"nexthops", nexthops, "store", "ok", d->store_error == 0, "reason",
+		"sessions", "used", (json_int_t)used, "max", (json_int_t)max, "nexthops", nexthops,
+		"store", "ok", d->store_error == 0, "reason",
 		d->store_error ? pc_strerror(d->store_error) : "", "folds", "done",
 		(json_int_t)d->folds, "failed", (json_int_t)d->fold_failures, "reloads",
-		(json_int_t)d->reloads, "turn", turn_object(&stats), "warnings", warnings);
+		(json_int_t)d->reloads, "turn", turn_object(&stats), "native",
+		native_object(d, warnings), "warnings", warnings);
 }
 
 json_t *pc_cmd_health(void *ctx, json_t *args)

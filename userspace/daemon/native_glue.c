@@ -421,6 +421,7 @@ void pc_native_glue_get_stats(const struct pc_native_glue *g,
 		return;
 	pc_native_get_stats(g->n, &ret_stats->native);
 	pc_hub_get_stats(g->hub, &ret_stats->hub);
+	ret_stats->pipes = pc_native_glue_pipes(g);
 }
 
 /* --- life --- */

@@ -53,15 +53,16 @@ struct pc_native_glue_peer {
 void pc_native_glue_peer(const struct pc_native_glue *g, const uint8_t identity[static 32],
 			 struct pc_native_glue_peer *ret_peer);
 
-/* A pipe, for lists of sessions. */
+/* A pipe as one of its tenants has it, for lists of sessions. */
 struct pc_native_pipe_view {
-	uint64_t id; /* of the payer's session */
+	uint64_t id;
 	uint32_t slot, tenant;
-	const char *peers[2];	  /* names; who asked, and the other one, NULL: a port */
-	struct pc_addr remote[2]; /* where they are; of a port whom it talks to */
-	struct pc_addr server[2]; /* our addresses; of a port the relayed one */
-	uint64_t created_ns;	  /* 0: before a restart */
+	const char *peer, *other; /* names: whose tenant's it is, and of the other end; or NULL */
+	struct pc_addr remote, server; /* where the peer is, and our address there */
+	struct pc_addr relayed;	       /* family 0: it leads to a peer */
+	uint64_t created_ns;	       /* or taken up after a restart */
 };
+/* Twice where the two ends are of two tenants. @g NULL: none. */
 size_t pc_native_glue_pipes(const struct pc_native_glue *g); /* NULL: none */
 int pc_native_glue_each(const struct pc_native_glue *g,
 			int (*fn)(void *arg, const struct pc_native_pipe_view *view), void *arg);
@@ -69,6 +70,7 @@ int pc_native_glue_each(const struct pc_native_glue *g,
 struct pc_native_glue_stats {
 	struct pc_native_stats native;
 	struct pc_hub_stats hub;
+	size_t pipes;
 };
 void pc_native_glue_get_stats(const struct pc_native_glue *g,
 			      struct pc_native_glue_stats *ret_stats);

@@ -118,6 +118,7 @@ static int adopt_one(struct pc_native_glue *g, struct native_pipe *p, const stru
 	if (!pc_native_tenant_take(g, p->accounts[0].tenant, true))
 		return -ENOMEM;
 	p->counted = true;
+	p->created_ns = g->now;
 	for (unsigned int i = 0; r == 0 && i < (up->out_plain ? 1 : 2); i++)
 		r = pc_io_listener(g->d->io, &pipe.ends[i].path.local, &pipe.ends[i].path.listener);
 	if (r == 0 && up->out_plain)
@@ -273,28 +274,40 @@ void pc_native_pipes_meter(struct pc_native_glue *g)
 	}
 }
 
+static struct pc_native_pipe_view view_of(const struct pc_native_glue *g,
+					  const struct native_pipe *p, unsigned int i)
+{
+	const struct pc_hub_end *end = &p->pipe->ends[i], *far = &p->pipe->ends[!i];
+	const struct pc_store_peer *peer = pc_peers_find(g->d->peers, end->peer);
+	const struct pc_store_peer *other = pc_peers_find(g->d->peers, far->peer);
+
+	return (struct pc_native_pipe_view){
+		.id = p->accounts[i].id,
+		.slot = p->accounts[i].slot,
+		.tenant = p->accounts[i].tenant,
+		.peer = peer ? peer->name : NULL,
+		.other = other ? other->name : NULL,
+		.remote = end->path.remote,
+		.server = end->path.local,
+		.relayed = far->relayed,
+		.created_ns = p->created_ns,
+	};
+}
+
 int pc_native_glue_each(const struct pc_native_glue *g,
 			int (*fn)(void *arg, const struct pc_native_pipe_view *view), void *arg)
 {
 	int r = 0;
 
 	for (const struct native_pipe *p = g ? g->pipes : NULL; p && r == 0; p = p->next) {
-		struct pc_native_pipe_view view = { .id = p->accounts[0].id,
-						    .slot = p->accounts[0].slot,
-						    .tenant = p->accounts[0].tenant,
-						    .created_ns = p->created_ns };
+		for (unsigned int i = 0; p->pipe && i < 2 && r == 0; i++) {
+			struct pc_native_pipe_view view;
 
-		if (!p->pipe)
-			continue;
-		for (unsigned int i = 0; i < 2; i++) {
-			const struct pc_hub_end *end = &p->pipe->ends[i];
-			const struct pc_store_peer *peer = pc_peers_find(g->d->peers, end->peer);
-
-			view.peers[i] = peer ? peer->name : NULL;
-			view.remote[i] = end->path.remote;
-			view.server[i] = end->relayed.ip.family ? end->relayed : end->path.local;
+			if (!p->accounts[i].open)
+				continue;
+			view = view_of(g, p, i);
+			r = fn(arg, &view);
 		}
-		r = fn(arg, &view);
 	}
 	return r;
 }

@@ -326,7 +326,7 @@ static __always_inline int pc_relay(struct xdp_md *ctx, struct pc_pkt *pkt, bool
 }
 
 /* The same of lib/lean6.h. */
-static __noinline int pc_relay_lean6(struct xdp_md *ctx)
+static __always_inline int pc_relay_lean6(struct xdp_md *ctx)
 {
 	const void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct pc_lean6 lean;

@@ -112,7 +112,7 @@ struct pc_credit {
 	__u64 used;
 };
 
-#define PC_PURSE_BYTES		 8192u
+#define PC_PURSE_BYTES		 32768u
 #define PC_CREDIT_UNLIMITED	 (~0ull)
 
 #define PC_RATE_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type " changed its size")

@@ -48,33 +48,38 @@ topo_nats() {
 
 # What comes uninvited is dropped, not refused: an answer, and the entry that goes with it, would
 # cost the later, invited packet its port.
+nat_rules() { # NAT MODE
+	local how=masquerade
+	[ "$2" = preserve ] || how="masquerade random,fully-random"
+	in_ns "$1" nft -f - <<-N
+		table ip nat
+		delete table ip nat
+		table ip nat {
+			chain post {
+				type nat hook postrouting priority srcnat;
+				oifname "out" $how;
+			}
+		}
+		table ip fw
+		delete table ip fw
+		table ip fw {
+			chain forward {
+				type filter hook forward priority filter; policy drop;
+				ct state established,related accept;
+				iifname "in" oifname "out" accept;
+			}
+			chain input {
+				type filter hook input priority filter; policy accept;
+				iifname "out" meta l4proto udp ct state new drop;
+			}
+		}
+	N
+}
+
 nat_mode() {
-	local side how=masquerade
-	[ "$1" = preserve ] || how="masquerade random,fully-random"
+	local side
 	for side in a b; do
-		in_ns nat$side nft -f - <<-N || return 1
-			table ip nat
-			delete table ip nat
-			table ip nat {
-				chain post {
-					type nat hook postrouting priority srcnat;
-					oifname "out" $how;
-				}
-			}
-			table ip fw
-			delete table ip fw
-			table ip fw {
-				chain forward {
-					type filter hook forward priority filter; policy drop;
-					ct state established,related accept;
-					iifname "in" oifname "out" accept;
-				}
-				chain input {
-					type filter hook input priority filter; policy accept;
-					iifname "out" meta l4proto udp ct state new drop;
-				}
-			}
-		N
+		nat_rules nat$side "$1" || return 1
 		in_ns nat$side conntrack -F >/dev/null 2>&1
 	done
 }
@@ -137,7 +142,7 @@ is_now() {
 	[ "$(status "$1" "$2")" = "$3" ]
 }
 
-start_peer() {
+launch_peer() {
 	local side=$1 n relays=()
 	shift
 	for n in "$@"; do relays+=(--relay "203.0.113.10$n:3478/${RELAY_ID[$n]}"); done
@@ -145,8 +150,50 @@ start_peer() {
 	XDG_CONFIG_HOME=$T/home-$side XDG_RUNTIME_DIR=$T/home-$side \
 		spawn_in "$side" "$T/peer-$side.log" "$PC_BIN/pcpeer" up "${relays[@]}"
 	PEER_PID[$side]=$SPAWNED
+}
+
+start_peer() {
+	local side=$1
+	launch_peer "$@"
 	wait_for 10 is_now "$side" '[.relays[].registered] | all' true || {
 		diag <"$T/peer-$side.log"
 		return 1
 	}
+}
+
+# talk RATE SECONDS [SIZE]: from a's listener on 127.0.0.1:7000 to b and back; JSON in $TALK
+talk() {
+	TALK=$(in_ns a timeout 60 python3 "$TOP/tests/helpers/udptalk.py" 127.0.0.1 7000 "$@")
+}
+
+# The same in the background, into $T/talk.json; talked waits for it.
+talk_in_background() {
+	spawn_in a "$T/talk.json" timeout 60 python3 "$TOP/tests/helpers/udptalk.py" 127.0.0.1 7000 "$@"
+	talk_pid=$SPAWNED
+}
+
+talked() {
+	wait "$talk_pid"
+	TALK=$(cat "$T/talk.json")
+}
+
+# all_back NAME: nothing was lost and nothing came twice
+all_back() {
+	is "$1" "$(jq -c '[.sent - .back, .twice]' <<<"$TALK")" '[0,0]' || diag <<<"$TALK"
+}
+
+# iperf RATE SECONDS [SIZE]: UDP from a's listener on 127.0.0.1:5201 to iperf3 in b. Its control
+# connection is TCP: that goes beside the peers, through a Unix socket. JSON in $T/iperf.json
+iperf() {
+	local control
+	spawn_in b "$T/iperf-server.log" iperf3 -s -1 -B 127.0.0.1 -p 5201
+	control=$SPAWNED
+	spawn_in b "$T/iperf-b.log" socat "UNIX-LISTEN:$T/iperf.sock,fork,unlink-early" TCP:127.0.0.1:5201
+	spawn_in a "$T/iperf-a.log" socat TCP-LISTEN:5201,bind=127.0.0.1,fork,reuseaddr "UNIX:$T/iperf.sock"
+	wait_for 5 in_ns b bash -c 'ss -Hltn sport = :5201 | grep -q .'
+	wait_for 5 in_ns a bash -c 'ss -Hltn sport = :5201 | grep -q .'
+	wait_for 5 test -S "$T/iperf.sock"
+	in_ns a timeout 60 iperf3 -u -c 127.0.0.1 -p 5201 -b "$1" -t "$2" -l "${3:-1400}" \
+		--pacing-timer 500 -J >"$T/iperf.json" 2>"$T/iperf.err"
+	end_pid "$control"
 }

@@ -48,7 +48,7 @@ struct relay {
 	bool up, registered;
 	struct pc_addr observed;
 	uint64_t retry_ns, wait_ns; /* 0: nothing to retry */
-	uint64_t tried_ns;
+	uint64_t tried_ns, hint_ns; /* when to say that nobody answers; 0: never */
 	char problem[PROBLEM_STRLEN];
 };
 

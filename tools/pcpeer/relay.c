@@ -17,6 +17,7 @@
 
 #define RETRY_NS     (1 * PC_NS_PER_S)
 #define RETRY_MAX_NS (60 * PC_NS_PER_S)
+#define HINT_NS	     (4 * PC_NS_PER_S)
 #define SUSPECT_NS   (3 * PC_NS_PER_S) /* between handshakes because of silent pipes */
 #define HEARTBEAT_NS (25 * PC_NS_PER_S)
 #define STATEMENT_S  (7 * 86400ull)
@@ -97,6 +98,8 @@ static void try_relay(struct relay *r)
 
 	r->retry_ns = 0;
 	r->tried_ns = a->now;
+	if (!r->up && !r->problem[0])
+		r->hint_ns = a->now + HINT_NS;
 	rc = pc_native_connect(a->native, r->spec.identity, NULL, &path, a->now, &r->link);
 	if (rc < 0) {
 		pc_warning("relay %s: %s", addr_text(&r->spec.addr), pc_strerror(rc));
@@ -133,7 +136,7 @@ static void on_up(void *ctx, struct pc_native_link *link, bool renewed)
 			id_text(r->spec.identity));
 	r->link = link;
 	r->up = true;
-	r->wait_ns = 0;
+	r->wait_ns = r->hint_ns = 0;
 	r->problem[0] = 0;
 	pc_agent_up(r->agent, link, renewed, a->now);
 }
@@ -163,6 +166,7 @@ static void on_down(void *ctx, struct pc_native_link *link, uint16_t reason)
 	snprintf(r->problem, sizeof(r->problem), "%s", why_down(reason));
 	r->link = NULL;
 	r->up = r->registered = false;
+	r->hint_ns = 0;
 	r->wait_ns = r->wait_ns ? r->wait_ns * 2 : RETRY_NS;
 	if (r->wait_ns > RETRY_MAX_NS)
 		r->wait_ns = RETRY_MAX_NS;
@@ -457,6 +461,15 @@ void relays_free(struct agent *a)
 	pc_native_free(a->native);
 }
 
+/* A relay does not answer those who expect another key of it, so nobody can tell this apart. */
+static void hint(struct relay *r)
+{
+	r->hint_ns = 0;
+	snprintf(r->problem, sizeof(r->problem),
+		 "no answer: is it running, and is %s its own peer id?", id_text(r->spec.identity));
+	pc_warning("relay %s: %s", addr_text(&r->spec.addr), r->problem);
+}
+
 void relays_tick(struct agent *a)
 {
 	pc_native_tick(a->native, a->now);
@@ -465,6 +478,8 @@ void relays_tick(struct agent *a)
 
 		if (r->retry_ns && a->now >= r->retry_ns)
 			try_relay(r);
+		if (r->hint_ns && a->now >= r->hint_ns)
+			hint(r);
 		pc_agent_tick(r->agent, a->now);
 	}
 }
@@ -480,6 +495,8 @@ uint64_t relays_deadline(const struct agent *a)
 		at = t < at ? t : at;
 		if (r->retry_ns && r->retry_ns < at)
 			at = r->retry_ns;
+		if (r->hint_ns && r->hint_ns < at)
+			at = r->hint_ns;
 	}
 	return at;
 }

@@ -30,12 +30,12 @@
 #define E2E_PIPE_PROBE_NS (250 * PC_NS_PER_MS) /* of a pipe that says nothing */
 #define E2E_QUIET_NS	  (500 * PC_NS_PER_MS) /* a pipe is asked when it said nothing so long */
 #define E2E_LOST_NS \
-	(300 * PC_NS_PER_MS) /* direct: first probe without an answer; and 2 round trips */
-#define E2E_PIPE_LOST_NS (1250 * PC_NS_PER_MS) /* pipe: the same */
-#define E2E_KEEPALIVE_NS (15 * PC_NS_PER_S)    /* a direct way that data does not take */
-#define E2E_TRIES	 24		       /* probes of a candidate */
-#define E2E_RETURN	 2	     /* answers before a way that was lost is good again */
-#define E2E_RETRY_NS	 PC_NS_PER_S /* a session that could not be made */
+	(300 * PC_NS_PER_MS)	     /* direct: first probe without an answer; and 2 round trips */
+#define E2E_PIPE_LOST_NS PC_NS_PER_S /* pipe: the same */
+#define E2E_KEEPALIVE_NS (15 * PC_NS_PER_S) /* a direct way that data does not take */
+#define E2E_TRIES	 24		    /* probes of a candidate */
+#define E2E_RETURN	 2		    /* answers before a way that was lost is good again */
+#define E2E_RETRY_NS	 PC_NS_PER_S	    /* a session that could not be made */
 #define E2E_RETRY_MAX_NS (30 * PC_NS_PER_S)
 #define E2E_STALE_NS	 PC_NS_PER_S /* silent for so long: a new pipe brings a new session */
 #define E2E_RING	 8192	     /* the receiver's window */

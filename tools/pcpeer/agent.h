@@ -4,6 +4,7 @@
  * through them.
  *
  * up.c      life: files, loop, signals, time
+ * keys.c    what sessions begin with
  * relay.c   sessions with relays, calls, pipes
  * peer.c    the other ends: what comes from the network and goes to it
  * connect.c listeners for services of peers: a flow for each local client
@@ -150,6 +151,11 @@ void agent_arm(struct agent *a);		   /* something may be due earlier */
 const char *id_text(const uint8_t key[static 32]); /* static storage, a few at a time */
 const char *addr_text(const struct pc_addr *addr); /* the same */
 
+/* --- keys.c --- */
+/* To be wiped. 0 or PC_ERR_UNSUPPORTED. */
+int native_config(struct agent *a, struct pc_native_config *ret_config);
+void statements_renew(struct agent *a); /* before they end */
+
 /* --- relay.c --- */
 int relays_new(struct agent *a);
 void relays_free(struct agent *a);
@@ -161,8 +167,6 @@ void relay_frame(struct relay *r, uint8_t *data, size_t len);
 void relay_suspect(struct relay *r); /* a pipe of it does not answer */
 void held_close(struct held *h, uint16_t reason);
 void candidates_send(struct held *h);
-int native_config(struct agent *a, struct pc_native_config *ret_config);
-void statements_renew(struct agent *a);
 
 /* --- peer.c --- */
 int peers_new(struct agent *a);

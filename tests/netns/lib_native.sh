@@ -105,6 +105,7 @@ start_relay() {
 		$(printf '%s\n' "$@")
 	C
 	spawn_in "relay$n" "$T/pcd$n.log" "$PC_BIN/pcd" -c "$T/relay$n.conf"
+	# shellcheck disable=SC2034
 	RELAY_PID[$n]=$SPAWNED
 	wait_for 40 relay_answers "$n" || {
 		diag <"$T/pcd$n.log"
@@ -149,6 +150,7 @@ launch_peer() {
 	mkdir -p "$T/home-$side"
 	XDG_CONFIG_HOME=$T/home-$side XDG_RUNTIME_DIR=$T/home-$side \
 		spawn_in "$side" "$T/peer-$side.log" "$PC_BIN/pcpeer" up "${relays[@]}"
+	# shellcheck disable=SC2034
 	PEER_PID[$side]=$SPAWNED
 }
 

@@ -193,7 +193,7 @@ void pc_native_glue_resync(struct pc_native_glue *g)
 	g->now = pc_clock_monotonic();
 	for (p = g->pipes; p; p = next) {
 		next = p->next;
-		if (p->pipe && pc_native_pipe_write(g, p) < 0)
+		if (p->pipe && pc_native_pipe_rewrite(g, p) < 0)
 			pc_hub_pipe_close(g->hub, p->pipe, PC_NATIVE_R_FULL, g->now);
 	}
 }

@@ -69,6 +69,7 @@ struct native_pipe *pc_native_pipe_new(struct pc_native_glue *g);
 void pc_native_pipe_free(struct pc_native_glue *g, struct native_pipe *p);
 /* Both directions into the data plane. 0, or a negative code and neither is there. */
 int pc_native_pipe_write(struct pc_native_glue *g, struct native_pipe *p);
+int pc_native_pipe_rewrite(struct pc_native_glue *g, struct native_pipe *p); /* logs, too */
 /* One pipe more, or less, that @tenant pays for; false: it has as many as it may. */
 bool pc_native_tenant_take(struct pc_native_glue *g, uint32_t tenant, bool force);
 void pc_native_tenant_give(struct pc_native_glue *g, uint32_t tenant);

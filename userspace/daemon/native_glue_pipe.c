@@ -182,10 +182,18 @@ int pc_native_pipe_write(struct pc_native_glue *g, struct native_pipe *p)
 	explicit_bzero(&d, sizeof(d));
 	if (r == 0)
 		return 0;
-	pc_log_limited(&g->full_log, g->now, PC_LOG_WARNING, "a pipe is not written: %s",
-		       pc_strerror(r));
 	for (unsigned int from = 0; from < 2; from++)
 		pc_dp_pipe_del(g->d->dp, p->pipe->ends[from].in);
+	return r;
+}
+
+int pc_native_pipe_rewrite(struct pc_native_glue *g, struct native_pipe *p)
+{
+	int r = pc_native_pipe_write(g, p);
+
+	if (r)
+		pc_log_limited(&g->full_log, g->now, PC_LOG_WARNING, "a pipe ends, not written: %s",
+			       pc_strerror(r));
 	return r;
 }
 
@@ -287,7 +295,7 @@ static int pipe_set(void *ctx, struct pc_hub_pipe *pipe, bool again)
 {
 	struct pc_native_glue *g = ctx;
 
-	return again ? pc_native_pipe_write(g, pipe->user) : pipe_new(g, pipe);
+	return again ? pc_native_pipe_rewrite(g, pipe->user) : pipe_new(g, pipe);
 }
 
 static void pipe_del(void *ctx, struct pc_hub_pipe *pipe)

@@ -14,7 +14,7 @@ static struct {
 	bool pinned;
 	struct pc_meta meta;
 	struct pc_ctl ctl;
-	uint32_t max_sessions;
+	uint32_t max_sessions, max_tenants;
 	struct pc_count *kernel;
 	struct pc_count *user;
 	uint64_t reasons_kernel[PC_REASON_SLOTS];
@@ -119,7 +119,7 @@ int pc_dp_open(const struct pc_dp_config *config, struct pc_dp **ret_dp)
 		return err;
 	if (config->kernel)
 		open_kernel(dp);
-	dp->max_tenants = config->max_tenants;
+	world.max_tenants = dp->max_tenants = config->max_tenants;
 	dp->max_pipes = pc_dp_pipes_default(config);
 	err = pc_dp_rates_map(dp, false);
 	if (!err)
@@ -138,6 +138,7 @@ int pc_dp_open_readonly(const char *bpffs, const char *state_dir, struct pc_dp *
 		return -ENOMEM;
 	dp->readonly = true;
 	dp->max_sessions = world.max_sessions;
+	dp->max_tenants = world.max_tenants;
 	dp->user.counts = world.user;
 	dp->user.reasons = world.reasons_user;
 	dp->status.kernel = dp->status.adopted = world.pinned;

@@ -1,0 +1,583 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Native peers of the whole daemon, over loopback and the fake data plane: what the data plane is
+ * told of a pipe, who pays, what is refused, and what is left after a restart.
+ */
+#include "daemon_bed.h"
+
+#include <poll.h>
+
+#include "base/parse.h"
+#include "daemon/native_glue_int.h"
+#include "relay/native_agent.h"
+#include "relay/noise.h"
+
+#define NOTHING 99
+
+/* --- peers --- */
+
+struct np {
+	int fd;
+	struct pc_identity id;
+	uint8_t static_public[32];
+	struct pc_native *n;
+	struct pc_agent *agent;
+	struct pc_agent_pipe *pipe;
+	struct pc_native_link *relay;
+	unsigned int registered, frames;
+	uint16_t refused, down, lost; /* reasons; NOTHING: was not */
+	uint64_t up_bytes;	      /* by METER */
+	bool meter;
+};
+
+static struct np alice, bob;
+
+static void np_send(void *ctx, const struct pc_native_path *path, const void *data, size_t len)
+{
+	assert_int_equal(send(((struct np *)ctx)->fd, data, len, 0), len);
+}
+
+static bool np_trusted(void *ctx, const uint8_t identity[static 32])
+{
+	return true;
+}
+
+static void np_up(void *ctx, struct pc_native_link *link, bool renewed)
+{
+	struct np *p = ctx;
+
+	p->relay = link;
+	pc_agent_up(p->agent, link, renewed, pc_clock_monotonic());
+}
+
+static void np_down(void *ctx, struct pc_native_link *link, uint16_t reason)
+{
+	struct np *p = ctx;
+
+	p->relay = NULL;
+	p->lost = reason;
+	pc_agent_down(p->agent, reason, pc_clock_monotonic());
+}
+
+static void np_moved(void *ctx, struct pc_native_link *link)
+{
+}
+
+static void np_message(void *ctx, struct pc_native_link *link, const struct pc_native_msg *msg)
+{
+	pc_agent_message(((struct np *)ctx)->agent, msg, pc_clock_monotonic());
+}
+
+static void np_drop(void *ctx, enum pc_native_drop reason)
+{
+}
+
+static void np_random(void *ctx, void *buf, size_t len)
+{
+	randombytes_buf(buf, len);
+}
+
+static const struct pc_native_ops np_ops = {
+	.send = np_send,
+	.trusted = np_trusted,
+	.up = np_up,
+	.down = np_down,
+	.moved = np_moved,
+	.message = np_message,
+	.drop = np_drop,
+	.random = np_random,
+};
+
+static void np_registered(void *ctx, const struct pc_addr *observed, uint32_t lifetime_s)
+{
+	((struct np *)ctx)->registered++;
+}
+
+static bool np_allowed(void *ctx, const uint8_t peer[static 32], const char *service)
+{
+	return true;
+}
+
+static void np_pipe_up(void *ctx, struct pc_agent_pipe *pipe)
+{
+	((struct np *)ctx)->pipe = pipe;
+}
+
+static void np_pipe_down(void *ctx, struct pc_agent_pipe *pipe, uint16_t reason)
+{
+	((struct np *)ctx)->pipe = NULL;
+	((struct np *)ctx)->down = reason;
+}
+
+static void np_refused(void *ctx, uint32_t call, uint16_t reason)
+{
+	((struct np *)ctx)->refused = reason;
+}
+
+static void np_candidates(void *ctx, struct pc_agent_pipe *pipe, const struct pc_addr *observed,
+			  const struct pc_addr *candidates, unsigned int n)
+{
+}
+
+static void np_meter(void *ctx, struct pc_agent_pipe *pipe, uint64_t up, uint64_t down)
+{
+	((struct np *)ctx)->meter = true;
+	((struct np *)ctx)->up_bytes = up;
+}
+
+static const struct pc_agent_ops agent_ops = {
+	.registered = np_registered,
+	.allowed = np_allowed,
+	.pipe_up = np_pipe_up,
+	.pipe_down = np_pipe_down,
+	.refused = np_refused,
+	.candidates = np_candidates,
+	.meter = np_meter,
+	.random = np_random,
+};
+
+static void np_socket(struct np *p)
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_port = htons(port),
+				  .sin_addr = { htonl(INADDR_LOOPBACK) } };
+
+	p->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	assert_int_equal(connect(p->fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+}
+
+static void np_open(struct np *p, uint8_t fill)
+{
+	struct pc_native_config config = { .max_links = 2, .handshakes_per_s = 100 };
+	struct pc_agent_config agent = { .max_pipes = 8 };
+	struct pc_noise_keypair pair;
+	uint8_t seed[32];
+
+	memset(p, 0, sizeof(*p));
+	p->refused = p->down = p->lost = NOTHING;
+	memset(seed, fill, sizeof(seed));
+	assert_int_equal(pc_identity_from_seed(seed, &p->id), 0);
+	memcpy(config.identity, p->id.public_key, 32);
+	pc_identity_static_secret(&p->id, config.static_secret);
+	pc_noise_keypair(config.static_secret, &pair);
+	pc_statement_make(p->id.secret_key, pair.public_key, 0,
+			  pc_clock_realtime() / PC_NS_PER_S + 3600, config.statement);
+	assert_int_equal(pc_native_new(&config, &np_ops, p, pc_clock_monotonic(), &p->n), 0);
+	assert_int_equal(pc_agent_new(&agent, p->n, &agent_ops, p, pc_clock_monotonic(), &p->agent),
+			 0);
+	np_socket(p);
+}
+
+static void np_close(struct np *p)
+{
+	pc_agent_free(p->agent);
+	pc_native_free(p->n);
+	close(p->fd);
+}
+
+static void np_work(struct np *p)
+{
+	const struct pc_native_path path = { .remote = { .ip = pc_ip4(127, 0, 0, 1), port } };
+	uint64_t now = pc_clock_monotonic();
+	struct pc_agent_pipe *pipe;
+	struct pc_pipe_frame f;
+	uint8_t data[2048];
+	ssize_t n;
+
+	if (!p->n)
+		return;
+	while ((n = recv(p->fd, data, sizeof(data), 0)) > 0) {
+		if (data[0] != PC_NATIVE_PIPE)
+			pc_native_input(p->n, &path, data, (size_t)n, now,
+					pc_clock_realtime() / PC_NS_PER_S);
+		else if (pc_agent_frame(p->agent, data, (size_t)n, &f, &pipe) == 0)
+			p->frames++;
+	}
+	pc_native_tick(p->n, now);
+	pc_agent_tick(p->agent, now);
+}
+
+/* The daemon and both peers work until @x, for 5 s at most. */
+#define until(x)                                             \
+	do {                                                 \
+		bool met_ = false;                           \
+		for (int i_ = 0; i_ < 5000 && !met_; i_++) { \
+			ev_run(d.loop, EVRUN_NOWAIT);        \
+			np_work(&alice);                     \
+			np_work(&bob);                       \
+			met_ = (x);                          \
+			if (!met_)                           \
+				poll(NULL, 0, 1);            \
+		}                                            \
+		if (!met_)                                   \
+			fail_msg("never: %s", #x);           \
+	} while (0)
+
+static void np_begin(struct np *p)
+{
+	const struct pc_native_path path = { .remote = { .ip = pc_ip4(127, 0, 0, 1), port } };
+	struct pc_native_link *link;
+
+	assert_int_equal(pc_native_connect(p->n, d.identity.public_key, NULL, &path,
+					   pc_clock_monotonic(), &link),
+			 0);
+}
+
+static void add_peer(const struct np *p, const char *name, const char *tenant)
+{
+	struct pc_store_peer peer = { .tenant = pc_users_find(d.users, tenant)->id,
+				      .may_call = "*" };
+
+	memcpy(peer.identity, p->id.public_key, 32);
+	snprintf(peer.name, sizeof(peer.name), "%s", name);
+	assert_int_equal(pc_peers_add(d.peers, &peer), 0);
+}
+
+static void call_bob(void)
+{
+	uint32_t call;
+
+	alice.refused = NOTHING;
+	assert_int_equal(pc_agent_connect(alice.agent, bob.id.public_key, NULL,
+					  pc_clock_monotonic(), &call),
+			 0);
+}
+
+static void send_frame(struct np *p, size_t len)
+{
+	struct pc_pipe_frame f = { .pipe = p->pipe->out, .payload_len = len };
+	uint8_t frame[1500] = { 0 };
+
+	f.counter = ++p->pipe->counter;
+	pc_pipe_write(frame, &f, p->pipe->out_key);
+	assert_int_equal(send(p->fd, frame, PC_PIPE_HEADER + len, 0), PC_PIPE_HEADER + len);
+}
+
+/* Two peers of two tenants that are registered. */
+static void start_all(void)
+{
+	assert_int_equal(start(), 0);
+	add_tenant("one");
+	add_tenant("two");
+	np_open(&alice, 1);
+	np_open(&bob, 2);
+	add_peer(&alice, "alice", "one");
+	add_peer(&bob, "bob", "two");
+	np_begin(&alice);
+	np_begin(&bob);
+	until(alice.registered && bob.registered);
+}
+
+static void open_pipe(void)
+{
+	call_bob();
+	until(alice.pipe && bob.pipe);
+}
+
+static void end_all(void)
+{
+	np_close(&alice);
+	np_close(&bob);
+	memset(&alice, 0, sizeof(alice));
+	memset(&bob, 0, sizeof(bob));
+	end(true);
+}
+
+/* --- what the data plane is told --- */
+
+static const struct pc_store_count *counts(const char *tenant)
+{
+	static struct pc_store_count c[PC_STORE_PATHS];
+
+	assert_int_equal(pc_usage_refresh(d.usage), 0);
+	assert_int_equal(pc_usage_tenant(d.usage, pc_users_find(d.users, tenant)->id, c), 0);
+	return &c[PC_STORE_USER];
+}
+
+static void test_pipe(void **state)
+{
+	const struct pc_pipe *up, *down;
+	uint64_t end_ns;
+
+	start_all();
+	open_pipe();
+	assert_int_equal(pc_dp_fake_pipes(), 2);
+	up = pc_dp_fake_pipe(alice.pipe->out);
+	down = pc_dp_fake_pipe(bob.pipe->out);
+	assert_non_null(up);
+	assert_non_null(down);
+	assert_int_equal(ntohl(up->out), bob.pipe->in);
+	assert_int_equal(ntohl(down->out), alice.pipe->in);
+	/* Whoever asked pays both ways; the other one is of another tenant, and counts as well. */
+	assert_int_equal(up->flow.slot, down->flow.slot);
+	assert_int_equal(up->other_slot, down->other_slot);
+	assert_int_not_equal(up->flow.slot, up->other_slot);
+	assert_true(up->flow.flags & PC_FLOW_UP);
+	assert_false(down->flow.flags & PC_FLOW_UP);
+	assert_int_equal(up->flow.tenant, pc_users_find(d.users, "one")->limits);
+	assert_int_equal(up->other_tenant, pc_users_find(d.users, "two")->limits);
+	assert_memory_equal(up->in_peer, alice.id.public_key, 32);
+	assert_memory_equal(up->out_peer, bob.id.public_key, 32);
+	/* Its end is ahead, and moves on. */
+	end_ns = up->flow.expires_ns;
+	assert_true(end_ns > pc_clock_monotonic() + 300 * PC_NS_PER_S);
+	poll(NULL, 0, 2);
+	pc_native_glue_minute(d.native);
+	assert_true(up->flow.expires_ns > end_ns);
+	send_frame(&alice, 100);
+	send_frame(&bob, 30);
+	until(alice.frames == 1 && bob.frames == 1);
+	assert_int_equal(counts("one")->up_payload_bytes, 100);
+	assert_int_equal(counts("one")->down_payload_bytes, 30);
+	assert_int_equal(counts("two")->down_payload_bytes, 100);
+	assert_int_equal(counts("two")->up_payload_bytes, 30);
+	d.native->now = pc_clock_monotonic();
+	pc_native_pipes_meter(d.native);
+	until(alice.meter);
+	assert_int_equal(alice.up_bytes, 100);
+	pc_agent_close(alice.agent, alice.pipe, PC_NATIVE_R_DONE, pc_clock_monotonic());
+	until(bob.down == PC_NATIVE_R_DONE);
+	assert_int_equal(pc_dp_fake_pipes(), 0);
+	end_all();
+}
+
+/* An address that changes is written at once; until then nothing comes from there. */
+static void test_moved(void **state)
+{
+	const struct pc_pipe *up;
+	struct pc_addr list[1] = { { .ip = pc_ip4(192, 0, 2, 1), .port = 1 } };
+	__be16 before;
+
+	start_all();
+	open_pipe();
+	up = pc_dp_fake_pipe(alice.pipe->out);
+	before = up->sport;
+	close(alice.fd);
+	np_socket(&alice);
+	send_frame(&alice, 10);
+	until(pc_dp_reasons_user(d.dp)[PC_REASON_DROP_PIPE_SOURCE] == 1);
+	assert_int_equal(up->sport, before);
+	assert_int_equal(pc_agent_send_candidates(alice.agent, alice.pipe, list, 1,
+						  pc_clock_monotonic()),
+			 0);
+	until(up->sport != before);
+	send_frame(&alice, 10);
+	send_frame(&bob, 10);
+	until(alice.frames == 1 && bob.frames == 1);
+	end_all();
+}
+
+/* --- what is refused --- */
+
+static void test_refused(void **state)
+{
+	struct pc_store_tenant t;
+	uint32_t open;
+
+	start_all();
+	open = pc_usage_open_slots(d.usage);
+	pc_dp_fake_faults()->pipe_set = PC_ERR_FULL;
+	call_bob();
+	until(alice.refused != NOTHING);
+	assert_int_equal(alice.refused, PC_NATIVE_R_FULL);
+	assert_logged("no pipe for peer alice");
+	pc_dp_fake_faults()->pipe_set = 0;
+	/* No session stays behind, and the tenant may try again. */
+	assert_int_equal(pc_dp_fake_pipes(), 0);
+	assert_int_equal(pc_native_glue_pipes(d.native), 0);
+	t = *pc_users_find(d.users, "one");
+	t.max_allocations = 1;
+	assert_int_equal(pc_users_update(d.users, &t, NULL), 0);
+	open_pipe();
+	call_bob();
+	until(alice.refused != NOTHING);
+	assert_int_equal(alice.refused, PC_NATIVE_R_FULL);
+	pc_agent_close(alice.agent, TAKE_PTR(alice.pipe), PC_NATIVE_R_DONE, pc_clock_monotonic());
+	until(bob.down == PC_NATIVE_R_DONE);
+	pc_daemon_drain(&d, true);
+	call_bob();
+	until(alice.refused == PC_NATIVE_R_FULL);
+	pc_daemon_drain(&d, false);
+	d.store_error = PC_ERR_STORE;
+	call_bob();
+	until(alice.refused == PC_NATIVE_R_FULL);
+	d.store_error = 0;
+	open_pipe();
+	assert_true(pc_usage_open_slots(d.usage) >= open + 2);
+	end_all();
+}
+
+static void test_unknown(void **state)
+{
+	char id[PC_PEER_ID_STRLEN];
+
+	assert_int_equal(start(), 0);
+	np_open(&alice, 1);
+	np_begin(&alice);
+	until(alice.lost == PC_NATIVE_R_REFUSED);
+	assert_logged(pc_peer_id_format(alice.id.public_key, id));
+	/* A peer whose tenant is gone is as unknown. */
+	add_tenant("one");
+	add_peer(&alice, "alice", "one");
+	assert_int_equal(pc_users_del(d.users, pc_users_find(d.users, "one")->id), 0);
+	alice.lost = NOTHING;
+	np_begin(&alice);
+	until(alice.lost == PC_NATIVE_R_REFUSED);
+	np_open(&bob, 2);
+	end_all();
+}
+
+static void test_port(void **state)
+{
+	struct pc_addr remote = { .ip = pc_ip4(8, 8, 8, 8), .port = 40000 };
+	uint64_t policy;
+	char err[512];
+	uint32_t call;
+
+	start_all();
+	policy = pc_dp_reasons_user(d.dp)[PC_REASON_DROP_PEER_POLICY];
+	remote.ip = pc_ip4(10, 0, 0, 1);
+	assert_int_equal(pc_agent_allocate(alice.agent, &remote, pc_clock_monotonic(), &call), 0);
+	until(alice.refused == PC_NATIVE_R_REFUSED);
+	assert_int_equal(pc_dp_reasons_user(d.dp)[PC_REASON_DROP_PEER_POLICY], policy + 1);
+	remote.ip = pc_ip4(8, 8, 8, 8);
+	assert_int_equal(pc_agent_allocate(alice.agent, &remote, pc_clock_monotonic(), &call), 0);
+	until(alice.pipe);
+	assert_in_range(alice.pipe->relayed.port, 61000, 61999);
+	assert_int_equal(pc_dp_fake_pipes(), 2);
+	assert_false(pc_dp_fake_pipe(alice.pipe->out)->flags & PC_PIPE_IN_PLAIN);
+	assert_true(pc_dp_fake_pipe(alice.pipe->out)->flags & PC_PIPE_OUT_PLAIN);
+	/* What the policy does not allow any more ends. */
+	write_config("deny-peer = 8.0.0.0/8");
+	assert_int_equal(pc_daemon_reload(&d, err, sizeof(err)), 0);
+	until(alice.down == PC_NATIVE_R_REFUSED);
+	assert_int_equal(pc_dp_fake_pipes(), 0);
+	end_all();
+}
+
+/* --- restart --- */
+
+/* @lost: a direction that is gone from the data plane meanwhile; 0: none. */
+static void restart(const char *more, uint32_t lost)
+{
+	struct pc_dp_config c = { .max_sessions = d.config.max_sessions,
+				  .max_tenants = d.config.max_tenants,
+				  .max_pipes = d.config.max_pipes,
+				  .kernel = true };
+	struct pc_dp *dp;
+
+	end(false);
+	assert_int_equal(pc_dp_open(&c, &dp), 0);
+	if (lost)
+		assert_int_equal(pc_dp_pipe_del(dp, lost), 0);
+	pc_dp_close(dp);
+	logged();
+	write_config(more);
+	assert_int_equal(start(), 0);
+}
+
+static void test_adopted(void **state)
+{
+	struct pc_addr remote = { .ip = pc_ip4(8, 8, 8, 8), .port = 40000 };
+	uint64_t id;
+	uint32_t call;
+
+	start_all();
+	open_pipe();
+	assert_int_equal(pc_agent_allocate(alice.agent, &remote, pc_clock_monotonic(), &call), 0);
+	until(pc_native_glue_pipes(d.native) == 2);
+	send_frame(&bob, 30);
+	until(alice.frames == 1);
+	id = d.native->pipes->accounts[0].id;
+	restart("", 0);
+	assert_logged("adopted 2 pipes, dropped 0");
+	assert_int_equal(pc_dp_fake_pipes(), 4);
+	assert_true(d.native->pipes->accounts[0].id == id ||
+		    d.native->pipes->next->accounts[0].id == id);
+	/* Frames go on before anybody has a session. */
+	send_frame(&bob, 30);
+	until(alice.frames == 2);
+	assert_int_equal(counts("one")->down_payload_bytes, 60);
+	/* A new session, as after heartbeats without an answer. */
+	np_begin(&alice);
+	np_begin(&bob);
+	alice.registered = bob.registered = 0;
+	until(alice.registered && bob.registered);
+	for (const struct native_pipe *p = d.native->pipes; p; p = p->next)
+		until(p->pipe->ends[0].link && (p->port.socket || p->pipe->ends[1].link));
+	assert_int_equal(alice.down, NOTHING);
+	end_all();
+}
+
+/* One half alone, peers that are no more, a daemon that serves none: nothing of it stays. */
+static void test_not_adopted(void **state)
+{
+	start_all();
+	open_pipe();
+	restart("", bob.pipe->out);
+	assert_logged("adopted 0 pipes, dropped 1");
+	assert_int_equal(pc_dp_fake_pipes(), 0);
+	/* Whoever comes back to such a pipe is told. */
+	np_begin(&alice);
+	np_begin(&bob);
+	until(alice.down == PC_NATIVE_R_GONE && bob.down == PC_NATIVE_R_GONE);
+	open_pipe();
+	assert_int_equal(pc_store_peer_del(d.store, bob.id.public_key), 0);
+	restart("", 0);
+	assert_logged("adopted 0 pipes, dropped 2");
+	add_peer(&bob, "bob2", "two");
+	alice.registered = bob.registered = 0;
+	np_begin(&alice);
+	np_begin(&bob);
+	until(alice.down == PC_NATIVE_R_GONE && bob.registered);
+	open_pipe();
+	restart("native = no", 0);
+	assert_int_equal(pc_dp_fake_pipes(), 0);
+	assert_null(d.native);
+	end_all();
+}
+
+/* The node gets another identity: the old one's sessions end, and the new one answers. */
+static void test_identity(void **state)
+{
+	uint8_t seed[32] = { 7 };
+
+	start_all();
+	open_pipe();
+	assert_int_equal(pc_identity_from_seed(seed, &d.identity), 0);
+	assert_int_equal(pc_native_glue_identity(d.native), 0);
+	until(alice.lost != NOTHING && bob.lost != NOTHING);
+	assert_int_equal(alice.down, PC_NATIVE_R_GONE);
+	assert_int_equal(pc_dp_fake_pipes(), 0);
+	alice.registered = bob.registered = 0;
+	np_begin(&alice);
+	np_begin(&bob);
+	until(alice.registered && bob.registered);
+	open_pipe();
+	end_all();
+}
+
+/* Told at once that the node ends, so that they look for another. */
+static void test_shutdown(void **state)
+{
+	start_all();
+	open_pipe();
+	pc_native_glue_shutdown(d.native);
+	until(alice.lost == PC_NATIVE_R_SHUTDOWN && bob.lost == PC_NATIVE_R_SHUTDOWN);
+	assert_int_equal(pc_dp_fake_pipes(), 0);
+	end_all();
+}
+
+#define CASE(fn) cmocka_unit_test_setup_teardown(fn, bed_setup, bed_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(test_pipe),	CASE(test_moved),    CASE(test_refused),
+		CASE(test_unknown),	CASE(test_port),     CASE(test_adopted),
+		CASE(test_not_adopted), CASE(test_identity), CASE(test_shutdown),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

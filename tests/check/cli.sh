@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# pcctl and pcstat as scripts see them: exit status, one line, JSON; then against a pcd of our own
+# pcctl, pcstat and pcpeer as scripts see them: exit status, one line, JSON; then against a pcd of our own
 # that relays in user space; completion. Needs the programs, no privileges.
 set -u
 export LC_ALL=C
@@ -9,7 +9,7 @@ top=$(cd "$(dirname "$0")/../.." && pwd) || exit 1
 bin=${PC_BIN:-$top/build/bin}
 number=0 pid=
 
-for p in pcd pcctl pcstat; do
+for p in pcd pcctl pcstat pcpeer; do
 	[ -x "$bin/$p" ] || {
 		echo "build/bin/$p is not built"
 		exit 77
@@ -95,6 +95,49 @@ error_json "pcstat: shape of an error"
 expect 2 "pcd: unknown option" "$bin/pcd" --frob
 expect 2 "pcd: configuration that is not there" "$bin/pcd" -c "$work/nothing"
 
+# --- pcpeer's ---
+pcpeer=(env "XDG_CONFIG_HOME=$work/peer" "XDG_RUNTIME_DIR=$work/peer" "$bin/pcpeer")
+id=12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq
+expect 2 "pcpeer without a command" "${pcpeer[@]}"
+expect 2 "pcpeer: unknown object" "${pcpeer[@]}" nonsense
+expect 2 "pcpeer: object without verb" "${pcpeer[@]}" trust
+expect 2 "pcpeer: unknown verb" "${pcpeer[@]}" trust frobnicate
+expect 2 "pcpeer: missing words" "${pcpeer[@]}" connect $id
+expect 2 "pcpeer: superfluous word" "${pcpeer[@]}" status now
+expect 2 "pcpeer: option of another command" "${pcpeer[@]}" status --listen 127.0.0.1:1
+expect 2 "pcpeer: option twice" "${pcpeer[@]}" expose udp:1 --to 127.0.0.1:1 --to 127.0.0.1:2
+expect 2 "pcpeer: not a peer" "${pcpeer[@]}" trust add 12D3KooW
+expect 2 "pcpeer: not a service" "${pcpeer[@]}" connect $id udp:0 --listen 127.0.0.1:1
+expect 2 "pcpeer: a service of another protocol" "${pcpeer[@]}" connect $id tcp:22 --listen 127.0.0.1:1
+says "only udp services are forwarded" "and pcpeer says so"
+expect 2 "pcpeer: no address" "${pcpeer[@]}" expose udp:1
+expect 2 "pcpeer: not an address" "${pcpeer[@]}" expose udp:1 --to localhost:1
+expect 2 "pcpeer: up without a relay" "${pcpeer[@]}" up
+expect 2 "pcpeer: not a relay" "${pcpeer[@]}" up --relay 198.51.100.7:3478
+expect 2 "pcpeer: configuration that is not there" "${pcpeer[@]}" up --config "$work/nothing"
+printf '[peer]\nrelay = 198.51.100.7:3478/%s\nfrob = 1\n' $id >"$work/peer.conf"
+expect 2 "pcpeer: unknown key" "${pcpeer[@]}" up --config "$work/peer.conf"
+says "$work/peer.conf:3: unknown key \"frob\"" "with file, line and text"
+expect 2 "pcpeer: errors as JSON" "${pcpeer[@]}" -j trust add nobody
+error_json "pcpeer: shape of an error"
+expect 1 "pcpeer status without an agent" "${pcpeer[@]}" status
+says "no pcpeer up answers on $work/peer/pcpeer/control.sock" "and it says where"
+expect 0 "pcpeer identity show makes one" "${pcpeer[@]}" -j identity show
+cp "$work/out" "$work/first"
+expect 0 "pcpeer identity show again" "${pcpeer[@]}" -j identity show
+cmp -s "$work/out" "$work/first"
+report $? "the peer's identity stays"
+chmod 644 "$work/peer/pcpeer/identity.key"
+expect 1 "pcpeer: a key file that others can read" "${pcpeer[@]}" identity show
+chmod 600 "$work/peer/pcpeer/identity.key"
+expect 1 "pcpeer identity import keeps what is there" "${pcpeer[@]}" identity import "$work/peer/pcpeer/identity.key"
+expect 0 "pcpeer trust add without an agent" "${pcpeer[@]}" trust add $id
+expect 1 "pcpeer: trusted already" "${pcpeer[@]}" trust add $id
+expect 0 "pcpeer trust list" "${pcpeer[@]}" trust list
+says $id "the peer is on the list"
+expect 0 "pcpeer trust remove" "${pcpeer[@]}" trust remove $id
+expect 1 "pcpeer: not trusted" "${pcpeer[@]}" trust remove $id
+
 # --- help ---
 for words in help "help tenant" "tenant help" "tenant add help" "help tenant add" "-h" "drain help"; do
 	# shellcheck disable=SC2086
@@ -103,9 +146,14 @@ for words in help "help tenant" "tenant help" "tenant add help" "help tenant add
 done
 expect 0 "pcctl tenant add help lists its options" "$bin/pcctl" tenant add help
 says --password-file "pcctl tenant add help knows --password-file"
+for words in help "help trust" "trust add help" "connect help" "-h"; do
+	# shellcheck disable=SC2086
+	expect 0 "pcpeer $words" "$bin/pcpeer" $words
+	says usage: "pcpeer $words prints the usage"
+done
 expect 0 "pcstat help" "$bin/pcstat" help
 says usage: "pcstat help prints the usage"
-for p in pcd pcctl pcstat; do
+for p in pcd pcctl pcstat pcpeer; do
 	expect 0 "$p -V" "$bin/$p" -V
 	says "$p " "$p -V names itself"
 done
@@ -343,6 +391,8 @@ offers "alice" pcctl -s "$socket" credential a
 offers "drops" pcstat d
 offers "alice" pcstat -s "$socket" tenant ""
 offers "--check" pcd --ch
+offers "connect" pcpeer c
+offers "--allow" pcpeer expose udp:1 --al
 
 # --- after the daemon ---
 kill -KILL "$pid"

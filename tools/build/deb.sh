@@ -22,7 +22,7 @@ rm -rf build/deb
 mkdir -p "$root/DEBIAN"
 tools/build/install.sh "$PWD/$root" /usr >/dev/null
 
-depends=$(ldd build/bin/pcd build/bin/pcstat build/bin/pcctl | awk '$3 ~ /^\// { print $3 }' | sort -u |
+depends=$(ldd build/bin/pcd build/bin/pcstat build/bin/pcctl build/bin/pcpeer | awk '$3 ~ /^\// { print $3 }' | sort -u |
 	while read -r library; do
 		dpkg -S "$(readlink -f "$library")" 2>/dev/null || dpkg -S "${library#/usr}" 2>/dev/null ||
 			true
@@ -38,7 +38,8 @@ Priority: optional
 Depends: $depends
 Description: TURN relay in XDP with an exact bandwidth meter
  Relays packets for peers behind NAT in the network driver, counts them to the
- byte for each tenant, and goes on while its daemon is restarted.
+ byte for each tenant, and goes on while its daemon is restarted. Its peers
+ reach each other's UDP services through it, encrypted from end to end.
 C
 find "$root/etc" -type f 2>/dev/null | sed "s|^$root||" >"$root/DEBIAN/conffiles"
 [ -s "$root/DEBIAN/conffiles" ] || rm "$root/DEBIAN/conffiles"

@@ -25,7 +25,7 @@ put() {
 	install -D -m "$1" "$2" "$destdir$3/${4:-$(basename "$2")}"
 }
 
-for program in pcd pcstat pcctl; do
+for program in pcd pcstat pcctl pcpeer; do
 	if [ ! -x "build/bin/$program" ]; then
 		echo "install: build/bin/$program is missing: run make first" >&2
 		exit 1
@@ -35,6 +35,7 @@ done
 put 755 build/bin/pcd "$prefix/sbin"
 put 755 build/bin/pcstat "$prefix/bin"
 put 755 build/bin/pcctl "$prefix/bin"
+put 755 build/bin/pcpeer "$prefix/bin"
 for page in docs/man/*.[1-8]; do
 	put 644 "$page" "$prefix/share/man/man${page##*.}"
 done
@@ -50,6 +51,9 @@ work=$(mktemp)
 trap 'rm -f "$work"' EXIT
 sed "s|@PREFIX@|$prefix|" tools/build/pcd.service >"$work"
 put 644 "$work" "$unit" pcd.service
+# For each user's own manager.
+sed "s|@PREFIX@|$prefix|" tools/build/pcpeer.service >"$work"
+put 644 "$work" "${unit%/system}/user" pcpeer.service
 
 if [ ! -e "$destdir/etc/pcd/pcd.conf" ]; then
 	put 600 tools/build/pcd.conf /etc/pcd

@@ -15,7 +15,8 @@ packages_build=(
 packages_test=(
 	bash-completion clang-format conntrack coturn ethtool gnuplot-nox iperf3 iproute2
 	iputils-arping iputils-ping jq libclang-rt-14-dev libcmocka-dev mandoc nftables openssl
-	procps python3 python3-cryptography shellcheck socat sqlite3 tcpdump
+	procps python3 python3-cryptography shellcheck socat sqlite3 tcpdump wireguard-go
+	wireguard-tools
 )
 packages_clients=(
 	chromium firefox-esr libglib2.0-dev libnice-dev python3-aioice python3-aiortc

@@ -21,8 +21,9 @@
  * then proved by their tag and not seen before, then charged and sent like the rest.
  *
  * The plain case, ChannelData of one flow in one family, goes a short way of its own (pc_fast_*),
- * and its commonest form a shorter one that comes before all of this (pc_lean_*, lib/lean.h);
- * everything else goes through the functions in lib/job.h.
+ * and the commonest forms of data shorter ones that come before all of this (pc_lean_*,
+ * lib/lean.h, lib/lean6.h, lib/lean_stun.h); everything else goes through the functions in
+ * lib/job.h.
  *
  * What belongs to no flow and comes to a service port is limited by its source, then answered if it
  * is a Binding request, else, up to a limit on all of it, left to the daemon. While the daemon is
@@ -36,6 +37,7 @@
 #include "lib/job.h"
 #include "lib/lean.h"
 #include "lib/lean6.h"
+#include "lib/lean_stun.h"
 #include "lib/pipe_job.h"
 #include "lib/stranger.h"
 
@@ -325,6 +327,15 @@ static __always_inline int pc_relay(struct xdp_md *ctx, struct pc_pkt *pkt, bool
 				       : pc_fast_peer(ctx, pkt, six);
 }
 
+/* What a lean way made of a packet; -1: it is not for that way. */
+static __always_inline int pc_leave_lean(enum pc_reason reason)
+{
+	if (pc_unlikely(reason != PC_REASON_TX))
+		return reason == PC_REASON_PASS_UNUSUAL ? -1 : pc_leave(reason);
+	pc_count_reason(PC_REASON_TX);
+	return XDP_TX;
+}
+
 /* The same of lib/lean6.h. */
 static __always_inline int pc_relay_lean6(struct xdp_md *ctx)
 {
@@ -347,10 +358,27 @@ static __always_inline int pc_relay_lean6(struct xdp_md *ctx)
 		return -1;
 	reason = port == PC_PORT_SERVICE ? pc_lean6(ctx, data, &lean, true)
 					 : pc_lean6(ctx, data, &lean, false);
-	if (pc_unlikely(reason != PC_REASON_TX))
-		return reason == PC_REASON_PASS_UNUSUAL ? -1 : pc_leave(reason);
-	pc_count_reason(PC_REASON_TX);
-	return XDP_TX;
+	return pc_leave_lean(reason);
+}
+
+/* Send indications. */
+static __always_inline int pc_relay_lean_send(struct xdp_md *ctx)
+{
+	enum pc_reason reason = pc_lean_send_find(ctx);
+
+	if (pc_likely(reason == PC_REASON_TX))
+		reason = pc_lean_send_out(ctx);
+	return pc_leave_lean(reason);
+}
+
+/* From peers without a channel. */
+static __always_inline int pc_relay_lean_data(struct xdp_md *ctx)
+{
+	enum pc_reason reason = pc_lean_data_find(ctx);
+
+	if (pc_likely(reason == PC_REASON_TX))
+		reason = pc_lean_data_out(ctx);
+	return pc_leave_lean(reason);
 }
 
 /*
@@ -378,12 +406,15 @@ static __always_inline int pc_relay_lean(struct xdp_md *ctx)
 		return XDP_PASS;
 	if (pc_unlikely(pc_guard_tripped(ctx) || !pc_lean_read(data, end, &lean)))
 		return -1;
-	reason = port == PC_PORT_SERVICE ? pc_lean_up(ctx, data, &lean)
-					 : pc_lean_down(ctx, data, &lean);
-	if (pc_unlikely(reason != PC_REASON_TX))
-		return reason == PC_REASON_PASS_UNUSUAL ? -1 : pc_leave(reason);
-	pc_count_reason(PC_REASON_TX);
-	return XDP_TX;
+	if (port == PC_PORT_SERVICE) {
+		if (pc_unlikely(*pc_u16_at(data, PC_LEAN_HEAD) == bpf_htons(PC_STUN_SEND)))
+			return pc_relay_lean_send(ctx);
+		return pc_leave_lean(pc_lean_up(ctx, data, &lean));
+	}
+	reason = pc_lean_down(ctx, data, &lean);
+	if (pc_unlikely(reason == PC_REASON_PASS_UNUSUAL))
+		return pc_relay_lean_data(ctx);
+	return pc_leave_lean(reason);
 }
 
 /* A program gone wrong, for tests of the guarded attach: whatever reaches it is lost. */

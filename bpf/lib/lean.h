@@ -63,14 +63,14 @@ static __always_inline bool pc_lean_read(const void *data, const void *end, stru
 	       *(__u8 *)(data + PC_LEAN_TTL) > 1;
 }
 
-/* IP total length as sent on. */
+/* IP total length of ChannelData, or of what was in it, as sent on. */
 static __always_inline __u32 pc_lean_wire(__u32 payload, bool up, bool six)
 {
 	return payload + pc_ip_header(six) + sizeof(struct udphdr) + (up ? 0 : PC_CHANNEL_HEADER);
 }
 
-/* Everything that can fail. */
-static __always_inline bool pc_lean_admit(const struct xdp_md *ctx, __u32 payload,
+/* Everything that can fail. @wire: IP total length as sent on. */
+static __always_inline bool pc_lean_admit(const struct xdp_md *ctx, __u32 wire,
 					  struct pc_lean_way *way, bool up, bool six)
 {
 	const struct pc_flow *flow = way->flow;
@@ -87,7 +87,7 @@ static __always_inline bool pc_lean_admit(const struct xdp_md *ctx, __u32 payloa
 	if (pc_unlikely(way->nh->ifindex != ctx->ingress_ifindex ||
 			way->nh->l2_len != PC_LEAN_LINK))
 		return false;
-	if (pc_unlikely(pc_lean_wire(payload, up, six) > way->nh->mtu))
+	if (pc_unlikely(wire > way->nh->mtu))
 		return false;
 	way->count = pc_count_slot(flow->slot);
 	return way->count;
@@ -95,14 +95,14 @@ static __always_inline bool pc_lean_admit(const struct xdp_md *ctx, __u32 payloa
 
 /* The limits of the tenant, and what they make of the TOS; counts what is sent. */
 static __always_inline enum pc_reason pc_lean_charge(const struct pc_lean_way *way, __u32 payload,
-						     __u8 *tos, bool up, bool six)
+						     __u32 wire, __u8 *tos, bool up)
 {
 	struct pc_side side = {
 		.tenant = way->flow->tenant,
 		.slot = way->flow->slot,
 		.direction = up ? PC_RATE_UP : PC_RATE_DOWN,
 		.payload = payload,
-		.wire = pc_lean_wire(payload, up, six),
+		.wire = wire,
 	};
 	enum pc_reason reason = pc_toll_take(&side, way->now, tos);
 
@@ -115,11 +115,12 @@ static __always_inline enum pc_reason pc_lean_charge(const struct pc_lean_way *w
 }
 
 static __always_inline enum pc_reason pc_lean_charge4(struct pc_lean *lean,
-						      const struct pc_lean_way *way, bool up)
+						      const struct pc_lean_way *way, __u32 wire,
+						      bool up)
 {
 	union pc_word type = { .word = lean->type };
 	__u8 tos = bpf_ntohs(type.half[1]), old = tos;
-	enum pc_reason reason = pc_lean_charge(way, lean->payload, &tos, up, false);
+	enum pc_reason reason = pc_lean_charge(way, lean->payload, wire, &tos, up);
 
 	if (pc_unlikely(reason != PC_REASON_TX))
 		return reason;
@@ -203,15 +204,16 @@ static __always_inline bool pc_lean_room(struct xdp_md *ctx, bool up)
 static __always_inline enum pc_reason pc_lean_send(struct xdp_md *ctx, struct pc_lean *lean,
 						   const struct pc_flow *flow, bool up)
 {
+	__u32 wire = pc_lean_wire(lean->payload, up, false);
 	struct pc_lean_way way = { .flow = flow };
 	enum pc_reason reason;
 	void *data;
 
-	if (pc_unlikely(!flow || !pc_lean_admit(ctx, lean->payload, &way, up, false)))
+	if (pc_unlikely(!flow || !pc_lean_admit(ctx, wire, &way, up, false)))
 		return PC_REASON_PASS_UNUSUAL;
 	if (pc_unlikely(!pc_lean_room(ctx, up)))
 		return PC_REASON_PASS_UNUSUAL;
-	reason = pc_lean_charge4(lean, &way, up);
+	reason = pc_lean_charge4(lean, &way, wire, up);
 	if (pc_unlikely(reason != PC_REASON_TX))
 		return reason;
 	data = (void *)(long)ctx->data;

@@ -53,15 +53,16 @@ static __always_inline void pc_lean6_write(void *data, const struct pc_lean6 *le
 static __always_inline enum pc_reason pc_lean6_send(struct xdp_md *ctx, struct pc_lean6 *lean,
 						    const struct pc_flow *flow, bool up)
 {
+	__u32 wire = pc_lean_wire(lean->payload, up, true);
 	struct pc_lean_way way = { .flow = flow };
 	enum pc_reason reason;
 	void *data;
 
-	if (pc_unlikely(!flow || !pc_lean_admit(ctx, lean->payload, &way, up, true)))
+	if (pc_unlikely(!flow || !pc_lean_admit(ctx, wire, &way, up, true)))
 		return PC_REASON_PASS_UNUSUAL;
 	if (pc_unlikely(!pc_lean_room(ctx, up)))
 		return PC_REASON_PASS_UNUSUAL;
-	reason = pc_lean_charge(&way, lean->payload, &lean->tos, up, true);
+	reason = pc_lean_charge(&way, lean->payload, wire, &lean->tos, up);
 	if (pc_unlikely(reason != PC_REASON_TX))
 		return reason;
 	data = (void *)(long)ctx->data;

@@ -1,16 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nativepeer --identity SEED_HEX prints the peer id. Else a native peer on the agent of the
- * project, led by lines on standard input: nativepeer RELAY RELAY_ID SEED_HEX [LOCAL]   session
- * with RELAY (ADDR:PORT) from LOCAL call ID [SERVICE]      a pipe to another peer; it answers
- * everybody with yes unless "deny" allocate ADDR:PORT     a pipe to a relayed port send N SIZE RATE
- * N frames of SIZE payload bytes through the last pipe, RATE per second forge N frames with a wrong
- * tag replay N               the last frame that was sent, again move [LOCAL]           another
- * socket, as behind a NAT that forgot; says nothing to the relay beat                   a message
- * to the relay now close                  of the last pipe count                  answers "count
- * SENT RECEIVED BAD BYTES" deny | allow | quit Answers: "registered ADDR", "up IN OUT MTU
- * [RELAYED]", "down REASON", "refused REASON", "lost REASON", "meter UP DOWN". Payloads are not
- * sealed: 8 bytes of a number, then its lowest byte.
+ * A native peer on the agent of the project, led by lines on standard input.
+ *   nativepeer RELAY RELAY_ID SEED_HEX [LOCAL]   session with RELAY (ADDR:PORT) from LOCAL
+ *   nativepeer --identity SEED_HEX               prints the peer id
+ * Lines:
+ *   call ID [SERVICE]      a pipe to another peer
+ *   allow | deny           what it answers to those who ask; at first everybody may
+ *   allocate ADDR:PORT     a pipe to a relayed port
+ *   send N SIZE RATE       N frames of SIZE payload bytes through the last pipe, RATE a second
+ *   forge N                frames with a wrong tag
+ *   replay N               the last frame that was sent, again
+ *   move [LOCAL]           another socket, as behind a NAT that forgot; tells nobody
+ *   beat                   a message to the relay now
+ *   spoof LOCAL            what it said last to the relay, from another socket: as it was, then
+ *                          with a higher counter
+ *   close                  of the last pipe
+ *   count                  answers "count SENT RECEIVED BAD BYTES"
+ *   quit
+ * Answers: "registered ADDR", "up IN OUT MTU [RELAYED]", "down REASON", "refused REASON",
+ * "lost REASON", "meter UP DOWN", "done". Payloads are not sealed: 8 bytes of a number, then its
+ * lowest byte.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -48,6 +57,8 @@ static struct {
 	size_t size;
 	uint8_t last[PC_PIPE_MAX_FRAME];
 	size_t last_len;
+	uint8_t said[PC_NATIVE_MAX_FRAME]; /* to the relay, last */
+	size_t said_len;
 	uint64_t sent, received, bad, bytes;
 } me = { .fd = -1 };
 
@@ -62,6 +73,8 @@ static void send_datagram(const void *data, size_t len)
 
 static void on_send(void *ctx, const struct pc_native_path *path, const void *data, size_t len)
 {
+	memcpy(me.said, data, len);
+	me.said_len = len;
 	send_datagram(data, len);
 }
 
@@ -314,6 +327,28 @@ static bool do_bad(const char *count, bool replay)
 	return true;
 }
 
+static bool do_spoof(const char *local)
+{
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_storage from, to;
+	struct pc_addr addr;
+	socklen_t len;
+
+	if (fd < 0 || pc_addr_parse(local, &addr) || me.said_len < 32)
+		return false;
+	len = pc_addr_to_sockaddr(&addr, &from);
+	if (bind(fd, (struct sockaddr *)&from, len) < 0)
+		return false;
+	len = pc_addr_to_sockaddr(&me.relay, &to);
+	for (int i = 0; i < 2; i++) {
+		/* The counter of a transport frame, big-endian, ends here. */
+		me.said[15] += i ? 100 : 0;
+		if (sendto(fd, me.said, me.said_len, 0, (struct sockaddr *)&to, len) < 0)
+			return false;
+	}
+	return true;
+}
+
 static bool do_beat(void)
 {
 	return me.pipe && pc_agent_send_candidates(me.agent, me.pipe, NULL, 0, me.now) == 0;
@@ -338,6 +373,8 @@ static bool command(const char *line)
 		return open_socket(a[0] ? a : NULL) == 0;
 	if (strcmp(verb, "beat") == 0)
 		return do_beat();
+	if (strcmp(verb, "spoof") == 0)
+		return do_spoof(a);
 	if (strcmp(verb, "close") == 0 && me.pipe) {
 		pc_agent_close(me.agent, TAKE_PTR(me.pipe), PC_NATIVE_R_DONE, me.now);
 		return true;

@@ -160,6 +160,7 @@ static void np_open(struct np *p, uint8_t fill)
 	memcpy(config.identity, p->id.public_key, 32);
 	pc_identity_static_secret(&p->id, config.static_secret);
 	pc_noise_keypair(config.static_secret, &pair);
+	memcpy(p->static_public, pair.public_key, 32);
 	pc_statement_make(p->id.secret_key, pair.public_key, 0,
 			  pc_clock_realtime() / PC_NS_PER_S + 3600, config.statement);
 	assert_int_equal(pc_native_new(&config, &np_ops, p, pc_clock_monotonic(), &p->n), 0);
@@ -294,6 +295,11 @@ static const struct pc_store_count *counts(const char *tenant)
 	return &c[PC_STORE_USER];
 }
 
+static const struct pc_addr *where(const struct np *p)
+{
+	return &pc_native_path(pc_native_find(d.native->n, p->id.public_key))->remote;
+}
+
 static void test_pipe(void **state)
 {
 	const struct pc_pipe *up, *down;
@@ -307,6 +313,10 @@ static void test_pipe(void **state)
 	assert_non_null(up);
 	assert_non_null(down);
 	assert_int_equal(ntohl(up->out), bob.pipe->in);
+	/* A router on the way to it is believed, and the kernel lets it send as much as it needs.
+	 */
+	assert_true(pc_native_glue_talks(d.native, &d.config.listen[0], where(&alice)));
+	assert_true(pc_dp_fake_client(where(&alice), &d.config.listen[0]));
 	assert_int_equal(ntohl(down->out), alice.pipe->in);
 	/* Whoever asked pays both ways; the other one is of another tenant, and counts as well. */
 	assert_int_equal(up->flow.slot, down->flow.slot);
@@ -346,12 +356,14 @@ static void test_moved(void **state)
 {
 	const struct pc_pipe *up;
 	struct pc_addr list[1] = { { .ip = pc_ip4(192, 0, 2, 1), .port = 1 } };
+	struct pc_addr old;
 	__be16 before;
 
 	start_all();
 	open_pipe();
 	up = pc_dp_fake_pipe(alice.pipe->out);
 	before = up->sport;
+	old = *where(&alice);
 	close(alice.fd);
 	np_socket(&alice);
 	send_frame(&alice, 10);
@@ -361,6 +373,9 @@ static void test_moved(void **state)
 						  pc_clock_monotonic()),
 			 0);
 	until(up->sport != before);
+	assert_false(pc_native_glue_talks(d.native, &d.config.listen[0], &old));
+	assert_false(pc_dp_fake_client(&old, &d.config.listen[0]));
+	assert_true(pc_dp_fake_client(where(&alice), &d.config.listen[0]));
 	send_frame(&alice, 10);
 	send_frame(&bob, 10);
 	until(alice.frames == 1 && bob.frames == 1);
@@ -407,8 +422,17 @@ static void test_refused(void **state)
 	end_all();
 }
 
+static bool dropped(enum pc_native_drop reason)
+{
+	struct pc_native_glue_stats s;
+
+	pc_native_glue_get_stats(d.native, &s);
+	return s.native.drops[reason] > 0;
+}
+
 static void test_unknown(void **state)
 {
+	uint8_t statement[PC_STATEMENT_LEN];
 	char id[PC_PEER_ID_STRLEN];
 
 	assert_int_equal(start(), 0);
@@ -423,7 +447,16 @@ static void test_unknown(void **state)
 	alice.lost = NOTHING;
 	np_begin(&alice);
 	until(alice.lost == PC_NATIVE_R_REFUSED);
+	/* Whose statement is not valid now: the node has a clock, and judges. */
 	np_open(&bob, 2);
+	add_tenant("two");
+	add_peer(&bob, "bob", "two");
+	pc_statement_make(bob.id.secret_key, bob.static_public, 0, 1000, statement);
+	pc_native_set_statement(bob.n, statement);
+	logged();
+	np_begin(&bob);
+	until(dropped(PC_NATIVE_DROP_HANDSHAKE));
+	assert_logged("wrong key, or a statement that is not valid now");
 	end_all();
 }
 
@@ -447,6 +480,7 @@ static void test_port(void **state)
 	assert_int_equal(pc_dp_fake_pipes(), 2);
 	assert_false(pc_dp_fake_pipe(alice.pipe->out)->flags & PC_PIPE_IN_PLAIN);
 	assert_true(pc_dp_fake_pipe(alice.pipe->out)->flags & PC_PIPE_OUT_PLAIN);
+	assert_true(pc_native_glue_talks(d.native, &d.native->pipes->port.local, &remote));
 	/* What the policy does not allow any more ends. */
 	write_config("deny-peer = 8.0.0.0/8");
 	assert_int_equal(pc_daemon_reload(&d, err, sizeof(err)), 0);

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 #
 # Runs of relay_load (one JSON object each, with relay and rep) to the report.
-#   jq -s --argjson conditions ... --argjson prog_cost ... --argjson scale ... -f report.jq RUNS
+#   jq -s --argjson conditions ... --argjson prog_cost ... --argjson scale ... --argjson handshake ... -f report.jq
+#      RUNS
 #
 # Net cost of a packet = (busy seconds of the run / sent) - (the same of the baseline of the same
 # repetition, payload and generator). Every figure is the median of the repetitions, without those in
@@ -63,6 +64,7 @@ def key: "\(.rep) \(.payload) \(generator)";
 	conditions: $conditions,
 	prog_cost: $prog_cost,
 	scale: $scale,
+	handshake: $handshake,
 	baselines: $baselines,
 	relays: ($relays | map(. + {
 		times_coturn: ratio(.packets_per_cpu_second.median;

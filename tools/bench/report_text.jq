@@ -39,6 +39,11 @@ def least_most($d): "\(.min | fixed($d)) - \(.max | fixed($d))";
 	+ " \(.memory_bytes / 1048576 | fixed(0) | pad(9)) \(.load_ms | pad(10))"
 	+ " \(.fill_ms | pad(10))"),
 "",
+"Native handshakes, CPU time of the relay; one X25519 operation: \(.handshake.curve_ns / 1000 | fixed(1)) us",
+"                                     us    per CPU-second      X25519",
+(.handshake.cases[] | "  \(.name | padr(22)) \(.ns / 1000 | fixed(1) | pad(14))"
+	+ " \(.per_cpu_second | pad(17)) \(.curves | fixed(2) | pad(11))"),
+"",
 "Relayed packets per CPU-second, client to peer, ChannelData to UDP over veth",
 "  N delivered packets / (CPU-seconds the whole machine was busy - CPU-seconds of the same",
 "  generator and sink without a relay between them). coturn and xdp = off: \($c.rate) packets/s",

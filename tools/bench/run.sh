@@ -9,6 +9,7 @@
 #
 # What is measured, in one run on one machine, so that ratios can be compared:
 #  1. the XDP program beside an empty one (prog_cost), and by number of sessions (scale_cost);
+#     what handshakes of native peers cost (handshake_cost);
 #  2. packets relayed per CPU-second, from end to end over veth, through coturn, through pcd in user
 #     space, and through pcd in XDP, generic and native.
 #
@@ -76,7 +77,7 @@ check_machine() {
 		command -v $tool >/dev/null || die "$tool is not installed"
 	done
 	for tool in "$PC_BIN/pcd" "$PC_BUILD/bench/relay_load" "$PC_BUILD/bench/prog_cost" \
-		"$PC_BUILD/bench/scale_cost"; do
+		"$PC_BUILD/bench/scale_cost" "$PC_BUILD/bench/handshake_cost"; do
 		[ -x "$tool" ] || die "$tool is not built: make benches"
 	done
 	mkdir -p "$out" || die "cannot make $out"
@@ -167,8 +168,8 @@ plot_scale() {
 report() {
 	conditions >"$T/conditions.json" || return 1
 	jq -s --slurpfile c "$T/conditions.json" --slurpfile p "$T/prog_cost.json" \
-		--slurpfile s "$T/scale.json" \
-		"(\$s[0].scale.points) as \$scale | (\$c[0]) as \$conditions | (\$p[0].prog_cost.cases) as \$prog_cost |
+		--slurpfile s "$T/scale.json" --slurpfile h "$T/handshake.json" \
+		"(\$h[0]) as \$handshake | (\$s[0].scale.points) as \$scale | (\$c[0]) as \$conditions | (\$p[0].prog_cost.cases) as \$prog_cost |
 		$(cat tools/bench/report.jq)" "$T/runs.jsonl" >"$T/report.json" &&
 		jq -r -f tools/bench/report_text.jq "$T/report.json" >"$T/report.txt" || return 1
 	cp "$T/report.json" "$T/report.txt" "$out"/ && plot_scale && plot
@@ -187,6 +188,8 @@ say "XDP program beside an empty one"
 say "the same by number of sessions"
 # shellcheck disable=SC2086
 "$PC_BUILD/bench/scale_cost" -j $scale_args >"$T/scale.json" || die "scale_cost failed"
+say "handshakes of native peers"
+"$PC_BUILD/bench/handshake_cost" -j >"$T/handshake.json" || die "handshake_cost failed"
 relays_up
 say "up: ${RELAYS[*]}"
 bind_all

@@ -312,7 +312,9 @@ void pc_daemon_turn_too_big(void *arg, const struct pc_too_big_report *report)
 	uint64_t now = pc_clock_monotonic();
 	bool known;
 
-	if (pc_io_listener(d->io, &report->local, &path.listener) == 0)
+	if (pc_native_glue_talks(d->native, &report->local, &report->remote))
+		known = true; /* its ends find out by themselves what arrives */
+	else if (pc_io_listener(d->io, &report->local, &path.listener) == 0)
 		known = pc_turn_serves(d->turn, &path, now);
 	else
 		known = pc_turn_relayed_icmp(d->turn, &report->local, &report->remote, report->type,

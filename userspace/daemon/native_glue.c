@@ -95,84 +95,13 @@ static const char *name_of(const struct pc_native_glue *g, const struct pc_nativ
 	return peer ? peer->name : "?";
 }
 
-/* Where the kernel knows a peer to be. */
-struct known {
-	struct pc_hnode node;
-	uint8_t identity[32];
-	struct pc_addr remote, local;
-};
-
-static uint64_t known_hash(const uint8_t identity[static 32])
-{
-	uint64_t hash;
-
-	/* Only peers that the operator added come this far. */
-	memcpy(&hash, identity, sizeof(hash));
-	return hash;
-}
-
-static struct known *known_find(const struct pc_native_glue *g, const uint8_t identity[static 32])
-{
-	struct pc_hnode *n = pc_htab_first(&g->known, known_hash(identity));
-
-	for (; n; n = pc_htab_next(n)) {
-		struct known *k = pc_container_of(n, struct known, node);
-
-		if (memcmp(k->identity, identity, 32) == 0)
-			return k;
-	}
-	return NULL;
-}
-
-static void unknown(struct pc_native_glue *g, const struct pc_native_link *link)
-{
-	struct known *k = known_find(g, pc_native_identity(link));
-
-	if (!k)
-		return;
-	pc_dp_client_del(g->d->dp, &k->remote, &k->local);
-	pc_htab_remove(&g->known, &k->node);
-	free(k);
-}
-
-/* Its frames are no stranger's any more. Not told: they count as one's, that is all. */
-static void known(struct pc_native_glue *g, const struct pc_native_link *link)
-{
-	const struct pc_native_path *path = pc_native_path(link);
-	struct known *k = known_find(g, pc_native_identity(link));
-
-	if (k && pc_addr_equal(&k->remote, &path->remote) && pc_addr_equal(&k->local, &path->local))
-		return;
-	unknown(g, link);
-	k = malloc(sizeof(*k));
-	if (!k)
-		return;
-	memcpy(k->identity, pc_native_identity(link), sizeof(k->identity));
-	k->remote = path->remote;
-	k->local = path->local;
-	pc_htab_insert(&g->known, &k->node, known_hash(k->identity));
-	pc_dp_client_set(g->d->dp, &k->remote, &k->local, UINT32_MAX);
-}
-
-static void known_free(struct pc_native_glue *g)
-{
-	struct pc_htab_iter it = { 0 };
-	struct pc_hnode *n;
-
-	while (g->known.buckets && (n = pc_htab_iterate(&g->known, &it))) {
-		pc_htab_remove(&g->known, n);
-		free(pc_container_of(n, struct known, node));
-	}
-	pc_htab_free(&g->known);
-}
-
 static void up(void *ctx, struct pc_native_link *link, bool renewed)
 {
 	struct pc_native_glue *g = ctx;
 	const struct pc_native_path *path = pc_native_path(link);
 	char addr[PC_ADDR_STRLEN];
 
-	known(g, link);
+	pc_native_known(g, link);
 	pc_debug("native peer %s at %s: session %s", name_of(g, link),
 		 pc_addr_format(&path->remote, addr), renewed ? "renewed" : "up");
 }
@@ -183,7 +112,7 @@ static void down(void *ctx, struct pc_native_link *link, uint16_t reason)
 
 	pc_debug("native peer %s: session ended: %s", name_of(g, link),
 		 pc_native_reason_text(reason));
-	unknown(g, link);
+	pc_native_unknown(g, link);
 	pc_hub_down(g->hub, link, g->now);
 }
 
@@ -193,7 +122,7 @@ static void moved(void *ctx, struct pc_native_link *link)
 	const struct pc_native_path *path = pc_native_path(link);
 	char addr[PC_ADDR_STRLEN];
 
-	known(g, link);
+	pc_native_known(g, link);
 	pc_debug("native peer %s is at %s now", name_of(g, link),
 		 pc_addr_format(&path->remote, addr));
 	pc_hub_moved(g->hub, link, g->now);
@@ -208,7 +137,18 @@ static void message(void *ctx, struct pc_native_link *link, const struct pc_nati
 
 static void drop(void *ctx, enum pc_native_drop reason)
 {
-	((struct pc_native_glue *)ctx)->reasons[reason_of[reason]]++;
+	struct pc_native_glue *g = ctx;
+	char addr[PC_ADDR_STRLEN];
+
+	g->reasons[reason_of[reason]]++;
+	/* The others come of anybody's garbage; trust is told of where it is asked for. */
+	if (g->from && (reason == PC_NATIVE_DROP_HANDSHAKE || reason == PC_NATIVE_DROP_FULL))
+		pc_log_limited(&g->refused_log, g->now, PC_LOG_WARNING,
+			       "native handshake from %s refused: %s",
+			       pc_addr_format(&g->from->remote, addr),
+			       reason == PC_NATIVE_DROP_FULL
+				       ? "no room for another peer (native-peers)"
+				       : "wrong key, or a statement that is not valid now");
 }
 
 static void fill_random(void *ctx, void *buf, size_t len)
@@ -302,6 +242,9 @@ static void make_statement(struct pc_native_glue *g, const uint8_t static_public
 	uint64_t from_s = now_s ? now_s - STATEMENT_BEFORE_S : 0;
 	uint64_t until_s = now_s ? now_s + STATEMENT_S : UINT64_MAX;
 
+	if (!now_s)
+		pc_warning("the clock was never set: native peers are not judged by the times of "
+			   "their statements");
 	pc_statement_make(g->d->identity.secret_key, static_public, from_s, until_s, ret);
 	g->statement_end_s = now_s ? until_s : 0;
 }
@@ -441,12 +384,12 @@ int pc_native_glue_new(struct pc_daemon *d, struct pc_native_glue **ret_glue)
 	g->limit_ns = UINT64_MAX;
 	r = pc_htab_init(&g->tenants, 16);
 	if (r == 0)
-		r = pc_htab_init(&g->known, 64);
+		r = pc_native_known_init(g);
 	if (r == 0)
 		r = open_machine(g, &m);
 	if (r) {
 		pc_htab_free(&g->tenants);
-		pc_htab_free(&g->known);
+		pc_native_known_free(g);
 		free(g);
 		return r;
 	}
@@ -477,6 +420,6 @@ void pc_native_glue_free(struct pc_native_glue *g)
 	g->leaving = true;
 	close_machine(&m);
 	pc_native_tenants_free(g);
-	known_free(g);
+	pc_native_known_free(g);
 	free(g);
 }

@@ -42,6 +42,11 @@ void pc_native_glue_limit(struct pc_native_glue *g, uint64_t until);
 void pc_native_glue_policy(struct pc_native_glue *g);
 /* Ends the pipes that a tenant pays for. How many. */
 unsigned int pc_native_glue_end_tenant(struct pc_native_glue *g, uint32_t tenant);
+/*
+ * Whether datagrams go from @local to @remote for a peer, or for a relayed port. NULL glue: none.
+ */
+bool pc_native_glue_talks(const struct pc_native_glue *g, const struct pc_addr *local,
+			  const struct pc_addr *remote);
 /* Tells every peer that the node ends; there are no pipes after that. */
 void pc_native_glue_shutdown(struct pc_native_glue *g);
 

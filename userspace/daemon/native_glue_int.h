@@ -4,6 +4,7 @@
  *
  * native_glue.c       the machine: sockets, identity, trust, time
  * native_glue_pipe.c  what the hub needs: pipes, who pays for them, and what the data plane has
+ * native_glue_known.c where peers are
  * native_glue_frame.c frames that user space forwards
  * native_glue_all.c   all pipes: adopted, written again, ended, listed
  */
@@ -29,7 +30,8 @@ struct pc_native_glue {
 	uint64_t statement_end_s; /* 0: made without a clock */
 	uint64_t now;
 	const struct pc_native_path *from; /* of the datagram that is being handled */
-	struct pc_htab known;		   /* where the kernel has been told that peers are */
+	struct pc_htab known, known_paths; /* where peers are */
+	uint8_t hash_key[16];
 	struct ev_timer timer, meter_timer;
 	struct ev_prepare prepare;
 	uint64_t deadline; /* that the timer is set to */
@@ -62,6 +64,13 @@ struct native_pipe {
 };
 
 extern const struct pc_hub_ops pc_native_hub_ops; /* ctx: struct pc_native_glue */
+
+/* --- native_glue_known.c --- */
+int pc_native_known_init(struct pc_native_glue *g);
+void pc_native_known_free(struct pc_native_glue *g);
+/* The peer is where its session is now, or nowhere any more. */
+void pc_native_known(struct pc_native_glue *g, const struct pc_native_link *link);
+void pc_native_unknown(struct pc_native_glue *g, const struct pc_native_link *link);
 
 /* --- native_glue_pipe.c --- */
 /* For the pipe, not yet linked to one of the hub; or all of it away again. */

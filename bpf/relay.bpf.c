@@ -17,8 +17,9 @@
  *     indication. From here on the packet is sent or dropped, never passed.
  *  7. Count it, and send it out of the same interface or redirect it.
  *
- * Frames of pipes between native peers go through lib/pipe_job.h: found by the number they carry,
- * then proved by their tag and not seen before, then charged and sent like the rest.
+ * Frames of pipes between native peers are found by the number they carry, then proved by their
+ * tag and not seen before, then charged and sent like the rest: by lib/pipe_lean.h when nothing but
+ * addresses and headers of one family changes, else by lib/pipe_job.h.
  *
  * The plain case, ChannelData of one flow in one family, goes a short way of its own (pc_fast_*),
  * and the commonest forms of data shorter ones that come before all of this (pc_lean_*,
@@ -38,7 +39,7 @@
 #include "lib/lean.h"
 #include "lib/lean6.h"
 #include "lib/lean_stun.h"
-#include "lib/pipe_job.h"
+#include "lib/pipe_lean.h"
 #include "lib/stranger.h"
 
 char _license[] SEC("license") = "Dual MIT/GPL";
@@ -336,6 +337,17 @@ static __always_inline int pc_leave_lean(enum pc_reason reason)
 	return XDP_TX;
 }
 
+/* What was read and is no ChannelData that the lean ways know: a frame of a pipe? */
+static __always_inline int pc_relay_lean_pipe(struct xdp_md *ctx, bool six)
+{
+	const __u8 *first = (void *)(long)ctx->data + (six ? PC_LEAN6_HEAD : PC_LEAN_HEAD);
+
+	/* Looked for again: the frame may have been moved there and back since. */
+	if ((void *)(first + 1) > (void *)(long)ctx->data_end || *first != PC_PIPE_TYPE)
+		return -1;
+	return pc_leave_lean(six ? pc_pipe_lean6(ctx) : pc_pipe_lean4(ctx));
+}
+
 /* The same of lib/lean6.h. */
 static __always_inline int pc_relay_lean6(struct xdp_md *ctx)
 {
@@ -358,6 +370,8 @@ static __always_inline int pc_relay_lean6(struct xdp_md *ctx)
 		return -1;
 	reason = port == PC_PORT_SERVICE ? pc_lean6(ctx, data, &lean, true)
 					 : pc_lean6(ctx, data, &lean, false);
+	if (pc_unlikely(reason == PC_REASON_PASS_UNUSUAL && port == PC_PORT_SERVICE))
+		return pc_relay_lean_pipe(ctx, true);
 	return pc_leave_lean(reason);
 }
 
@@ -409,7 +423,10 @@ static __always_inline int pc_relay_lean(struct xdp_md *ctx)
 	if (port == PC_PORT_SERVICE) {
 		if (pc_unlikely(*pc_u16_at(data, PC_LEAN_HEAD) == bpf_htons(PC_STUN_SEND)))
 			return pc_relay_lean_send(ctx);
-		return pc_leave_lean(pc_lean_up(ctx, data, &lean));
+		reason = pc_lean_up(ctx, data, &lean);
+		if (pc_unlikely(reason == PC_REASON_PASS_UNUSUAL))
+			return pc_relay_lean_pipe(ctx, false);
+		return pc_leave_lean(reason);
 	}
 	reason = pc_lean_down(ctx, data, &lean);
 	if (pc_unlikely(reason == PC_REASON_PASS_UNUSUAL))

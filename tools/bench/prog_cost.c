@@ -7,11 +7,12 @@
  * The kernel runs the program again on what its last run left, so the entries are laid out to match
  * their own output: "up" strips one of many nested ChannelData headers or Send indications and
  * leads to itself, "down" adds one and leads to itself, "pair" goes up and down in turn, "hairpin"
- * swaps channels. A Data indication takes more room in front than many runs have, and an answer is
- * no request: these run a few times or once, beside an empty program that does the same. Limits of
- * the tenant, the uplink and the quota and the session's credit are on, and never reached. Cases
- * are interleaved, so that a slow moment of the machine hits all, and the median of the rounds
- * counts.
+ * swaps channels. Pipes lead to themselves, or from one family to the other and back; their replay
+ * window is one that refuses nobody (pipes.bpf.c), but for the forged. A Data indication takes more
+ * room in front than many runs have, and an answer is no request: these run a few times or once,
+ * beside an empty program that does the same. Limits of the tenant, the uplink and the quota and
+ * the session's credit are on, and never reached. Cases are interleaved, so that a slow moment of
+ * the machine hits all, and the median of the rounds counts.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,8 +28,10 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "abi/pipe.h"
 #include "abi/relay.h"
 #include "base/cleanup.h"
+#include "base/siphash.h"
 #include "lib/csum.h"
 #include "lib/rate.h"
 #include "tests/bpf/frame.h"
@@ -44,7 +47,22 @@
 #define LO	       1
 #define TENANT	       1
 
-enum kind { EMPTY, UNRELATED, TCP, CONTROL, UP, DOWN, PAIR, HAIRPIN, SEND, DATA, BINDING };
+enum kind {
+	EMPTY,
+	UNRELATED,
+	TCP,
+	CONTROL,
+	UP,
+	DOWN,
+	PAIR,
+	HAIRPIN,
+	PIPE,
+	ACROSS,
+	FORGED,
+	SEND,
+	DATA,
+	BINDING
+};
 
 struct bench_case {
 	char name[64];
@@ -78,6 +96,9 @@ static const struct {
 	[DOWN] = { "UDP to ChannelData", 5, REPEAT, XDP_TX, true },
 	[PAIR] = { "there and back", 5, REPEAT, XDP_TX, false },
 	[HAIRPIN] = { "hairpin", 0, REPEAT, XDP_TX, false },
+	[PIPE] = { "pipe", 0, REPEAT, XDP_TX, true },
+	[ACROSS] = { "pipe, IPv4 to IPv6 and back", 0, REPEAT, XDP_TX, false },
+	[FORGED] = { "forged pipe frame", 0, REPEAT, XDP_DROP, false },
 	[SEND] = { "Send to UDP", 0, REPEAT, XDP_TX, true },
 	[DATA] = { "UDP to Data", 0, REPEAT_DATA, XDP_TX, true },
 	[BINDING] = { "Binding", 0, 1, XDP_TX, false },
@@ -96,6 +117,12 @@ static const struct endpoint peer = { 0xcb007105, 50101, false }; /* in the rang
 #define DATA_PORT    1005
 #define MIDDLE_PORT  50200
 #define DATA_RELAYED 50300
+#define PIPE_PORT    1006
+#define ACROSS_PORT  1007
+
+/* Numbers of pipes: one that leads to itself for each family, and two that lead to each other. */
+#define PIPE_NUMBER   1
+#define ACROSS_NUMBER 3
 
 static struct endpoint end_of(struct endpoint end, uint16_t port, bool six)
 {
@@ -222,6 +249,58 @@ static int add_perm(struct bpf_object *obj, const struct endpoint ends[4],
 	return put(obj, PC_MAP_PERM4, &key4, &perm);
 }
 
+/* @ends as above. All keys are zeroes. */
+static int add_pipe(struct bpf_object *obj, const struct endpoint ends[4], uint32_t in,
+		    uint32_t out)
+{
+	struct pc_pipe pipe = {
+		.flow = { .expires_ns = UINT64_MAX,
+			  .sport = htons(ends[2].port),
+			  .dport = htons(ends[3].port),
+			  .flags = PC_FLOW_PIPE | PC_FLOW_UP | (ends[2].six ? PC_FLOW_OUT6 : 0),
+			  .nexthop = ends[2].six ? 2 : 1,
+			  .tenant = TENANT },
+		.sport = htons(ends[0].port),
+		.dport = htons(ends[1].port),
+		.in = htonl(in),
+		.out = htonl(out),
+		.flags = ends[0].six ? PC_PIPE_IN6 : 0,
+		.window = in,
+		.other_slot = PC_PIPE_NOBODY,
+	};
+	struct pc_flow4_key key4 = { .saddr = htonl(ends[0].ip),
+				     .daddr = htonl(ends[1].ip),
+				     .sport = pipe.sport,
+				     .dport = pipe.dport };
+	struct pc_flow6_key key6 = { .sport = pipe.sport, .dport = pipe.dport };
+
+	frame_addr((uint8_t *)pipe.saddr, ends[0]);
+	frame_addr((uint8_t *)pipe.daddr, ends[1]);
+	frame_addr((uint8_t *)pipe.flow.saddr, ends[2]);
+	frame_addr((uint8_t *)pipe.flow.daddr, ends[3]);
+	frame_addr((uint8_t *)key6.saddr, ends[0]);
+	frame_addr((uint8_t *)key6.daddr, ends[1]);
+	if (ends[0].six)
+		pc_csum_flow6(&key6, &pipe.flow);
+	else
+		pc_csum_flow4(&key4, &pipe.flow);
+	pipe.flow.l4_diff = pc_csum_fold(pipe.flow.l4_diff + pc_csum_diff32(pipe.in, pipe.out));
+	return put(obj, PC_MAP_PIPE, &pipe.in, &pipe);
+}
+
+static int fill_pipes(struct bpf_object *obj)
+{
+	struct endpoint s4 = server, s6 = end_of(server, SERVICE_PORT, true);
+	struct endpoint p4 = end_of(client, PIPE_PORT, false), p6 = end_of(client, PIPE_PORT, true);
+	struct endpoint a4 = end_of(client, ACROSS_PORT, false);
+	struct endpoint a6 = end_of(client, ACROSS_PORT, true);
+	int err = add_pipe(obj, (struct endpoint[]){ p4, s4, p4, s4 }, 1, 1);
+
+	err = err ?: add_pipe(obj, (struct endpoint[]){ p6, s6, p6, s6 }, 2, 2);
+	err = err ?: add_pipe(obj, (struct endpoint[]){ a4, s4, a6, s6 }, 3, 4);
+	return err ?: add_pipe(obj, (struct endpoint[]){ a6, s6, a4, s4 }, 4, 3);
+}
+
 static int fill_family(struct bpf_object *obj, bool six)
 {
 	struct endpoint c = end_of(client, client.port, six), s = end_of(server, server.port, six);
@@ -283,6 +362,7 @@ static int fill_maps(struct bpf_object *obj)
 	int err = fill_family(obj, false);
 
 	err = err ?: fill_family(obj, true);
+	err = err ?: fill_pipes(obj);
 	return err ?: fill_limits(obj);
 }
 
@@ -335,6 +415,26 @@ static size_t nest_sends(uint8_t *at, size_t levels, size_t len, bool six)
 	return len;
 }
 
+/* A frame of a pipe. */
+static size_t pipe_frame(uint8_t *at, uint32_t number, size_t len)
+{
+	static const uint8_t key[16];
+	uint8_t input[20];
+	uint64_t tag;
+
+	memset(at, 0, 24);
+	at[0] = PC_PIPE_TYPE;
+	put32(at + 4, number);
+	at[15] = 1;
+	frame_fill(at + 24, len, 1);
+	memcpy(input, at, 16);
+	put32(input + 16, (uint32_t)len);
+	tag = pc_siphash24(key, input, sizeof(input));
+	for (int i = 0; i < 8; i++)
+		at[16 + i] = (uint8_t)(tag >> (8 * i));
+	return 24 + len;
+}
+
 /* How many indications fit a frame. */
 static int send_levels(const struct bench_case *c)
 {
@@ -366,6 +466,19 @@ static void build_frame(struct bench_case *c)
 		break;
 	case HAIRPIN:
 		datagram(c, end_of(client, HAIRPIN_PORT, false), server, wrapped, one);
+		break;
+	case PIPE:
+		datagram(c, end_of(client, PIPE_PORT, false), server, wrapped,
+			 pipe_frame(wrapped, c->six ? PIPE_NUMBER + 1 : PIPE_NUMBER, c->payload));
+		break;
+	case ACROSS:
+		datagram(c, end_of(client, ACROSS_PORT, false), server, wrapped,
+			 pipe_frame(wrapped, ACROSS_NUMBER, c->payload));
+		break;
+	case FORGED:
+		one = pipe_frame(wrapped, PIPE_NUMBER, c->payload);
+		wrapped[23] ^= 1;
+		datagram(c, end_of(client, PIPE_PORT, false), server, wrapped, one);
 		break;
 	case SEND:
 		datagram(c, end_of(client, SEND_PORT, false), server, wrapped,
@@ -421,7 +534,7 @@ static void list_cases(void)
 {
 	static const size_t sizes[] = { 20, 160, 1200 };
 
-	for (enum kind kind = EMPTY; kind <= HAIRPIN; kind++)
+	for (enum kind kind = EMPTY; kind <= FORGED; kind++)
 		add_case(kind, false, 160, true);
 	for (size_t i = 0; i < PC_ARRAY_SIZE(sizes); i++) {
 		add_floor(REPEAT, sizes[i]);
@@ -548,20 +661,32 @@ static int attach_in_namespace(int prog)
 	return bpf_xdp_attach(LO, prog, XDP_FLAGS_SKB_MODE, NULL);
 }
 
+static int prog_of(const struct bench_case *c, struct bpf_object *empty, struct bpf_object *pipes,
+		   struct bpf_object *relay)
+{
+	if (c->kind == EMPTY)
+		return prog_fd(empty, "empty");
+	return prog_fd(c->kind == PIPE || c->kind == ACROSS ? pipes : relay, PC_PROG_RELAY);
+}
+
 static int prepare(unsigned int rounds)
 {
 	struct bpf_object *relay = load("build/bpf/relay.bpf.o");
-	struct bpf_object *empty = relay ? load("build/bench/empty.bpf.o") : NULL;
+	struct bpf_object *pipes = relay ? load("build/bench/pipes.bpf.o") : NULL;
+	struct bpf_object *empty = pipes ? load("build/bench/empty.bpf.o") : NULL;
 	int err;
 
-	if (!relay || !empty)
-		return die(relay ? "build/bench/empty.bpf.o" : "build/bpf/relay.bpf.o", errno);
+	if (!relay || !pipes || !empty)
+		return die(!relay   ? "build/bpf/relay.bpf.o"
+			   : !pipes ? "build/bench/pipes.bpf.o"
+				    : "build/bench/empty.bpf.o",
+			   errno);
 	err = fill_maps(relay);
+	err = err ?: fill_maps(pipes);
 	if (err)
 		return die("maps", -err);
 	for (int i = 0; i < n_cases; i++) {
-		cases[i].prog = cases[i].kind == EMPTY ? prog_fd(empty, "empty")
-						       : prog_fd(relay, PC_PROG_RELAY);
+		cases[i].prog = prog_of(&cases[i], empty, pipes, relay);
 		cases[i].rounds = calloc(rounds, sizeof(uint32_t));
 		if (!cases[i].rounds)
 			return die("memory", ENOMEM);
@@ -569,6 +694,8 @@ static int prepare(unsigned int rounds)
 	err = attach_in_namespace(prog_fd(empty, "empty"));
 	if (!err)
 		err = attach_in_namespace(prog_fd(relay, PC_PROG_RELAY));
+	if (!err)
+		err = attach_in_namespace(prog_fd(pipes, PC_PROG_RELAY));
 	if (err)
 		return die("namespace", -err);
 	for (int i = 0; i < n_cases; i++)

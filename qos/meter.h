@@ -2,7 +2,8 @@
 /*
  * What a tenant wants, estimated from what it sent. Bytes that were offered alone do not tell: a
  * TCP sender offers what it was last given. So who meets its limit is hungry, and is given its
- * share until it uses but a part of it; others want a half more than they use.
+ * share until it uses but a part of it; others want a quarter more than they use, which their
+ * savings let them exceed at once.
  */
 #ifndef PC_QOS_METER_H
 #define PC_QOS_METER_H

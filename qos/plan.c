@@ -15,15 +15,15 @@
 #define NS_PER_S   1000000000ull
 #define FULL_FRAME 1500
 /*
- * Depths of the two clocks; the second is for what a sender may send at once at its peak. With less
- * than 50 ms the bursts of one Reno flow over 40 ms do not fit; with more, 100 ms may hold twice
- * the rate (tests/unit/test_rate_tcp).
+ * Depths of the two clocks; the second is for what a sender may send at once at its peak. With a
+ * lower peak a Reno flow cannot make up for what it lost by halving its window; with more of both,
+ * 100 ms may hold twice the rate (tests/unit/test_rate_tcp).
  */
 #define DEPTH_NS	(1000 * NS_PER_MS)
-#define PEAK_DEPTH_NS	(50 * NS_PER_MS)
+#define PEAK_DEPTH_NS	(40 * NS_PER_MS)
 #define MIN_FULL_FRAMES 10
-/* Peak over committed rate, in quarters. */
-#define PEAK_QUARTERS 5
+/* What is left of savings when a share grows, at least. */
+#define SAVED_NS (20 * NS_PER_MS)
 /*
  * A tenant with a limit on packets alone gets a rate that its packets cannot reach otherwise, and
  * whose smallest charge fits 32 bits.
@@ -141,6 +141,12 @@ int pc_plan_check(const struct pc_plan *p, const struct pc_plan_node *node, char
 	return r;
 }
 
+/* The rate of the second clock. */
+static uint64_t peak(uint64_t bps)
+{
+	return bps / 3 * 4;
+}
+
 /* Nanoseconds as the clocks know them, not below @frames full frames at @bps. */
 static uint32_t depth(uint64_t ns, uint64_t bps, unsigned int frames)
 {
@@ -174,13 +180,13 @@ void pc_plan_rate(const struct pc_plan *plan, const struct pc_tier *tier, unsign
 		rate.dscp = tier->dscp;
 	}
 	rate.committed = pc_rate_word(bps);
-	rate.peak = pc_rate_word(bps / 4 * PEAK_QUARTERS);
+	rate.peak = pc_rate_word(peak(bps));
 	rate.depth = depth(DEPTH_NS, bps, MIN_FULL_FRAMES);
-	rate.peak_depth = depth(PEAK_DEPTH_NS, bps / 4 * PEAK_QUARTERS, MIN_FULL_FRAMES);
+	rate.peak_depth = depth(PEAK_DEPTH_NS, peak(bps), MIN_FULL_FRAMES);
 	rate.charge_min = pc_rate_charge_min(bps, plan->packets_per_s);
 	rate.lease = pc_rate_lease_charge(bps ? bps : PC_PLAN_MAX_BPS);
 	if (share) {
-		rate.entitled = pc_rate_word(share->entitled_bps / 4 * PEAK_QUARTERS);
+		rate.entitled = pc_rate_word(peak(share->entitled_bps));
 		rate.fallback = pc_rate_word(lower(plan->bps[direction], share->fallback_bps));
 		rate.epoch_end_ns = share->epoch_end_ns;
 	}
@@ -194,13 +200,44 @@ static double word_ns(uint64_t word)
 }
 
 /*
+ * A share that grows brings no credit: what a tenant has saved are bytes that nobody sent, and as
+ * many of them are left, at any rate. As shares never add up to more than the capacity, neither do
+ * savings and what is being sent. A little time is left to who has saved some: what he sends next
+ * may be a burst. From then on he is near his limit without having come near it: no signal yet.
+ */
+static void keep_savings(struct pc_rate_clock *clock, const struct pc_rate *old,
+			 const struct pc_rate *new, uint64_t now)
+{
+	uint64_t was_deep = (uint64_t)old->depth << PC_RATE_DEPTH_SHIFT;
+	uint64_t deep = (uint64_t) new->depth << PC_RATE_DEPTH_SHIFT;
+	double factor = old->committed ? word_ns(new->committed) / word_ns(old->committed) : 1;
+
+	for (int i = 0; i < 100; i++) {
+		uint64_t tat = __atomic_load_n(&clock->committed_ns, __ATOMIC_RELAXED);
+		uint64_t ahead = pc_rate_backlog(tat, now);
+		uint64_t saved = ahead < was_deep ? was_deep - ahead : 0;
+		uint64_t left = (uint64_t)((double)saved * factor);
+
+		if (left < SAVED_NS)
+			left = saved < SAVED_NS ? saved : SAVED_NS;
+		if (!tat || (left >= deep && tat <= now))
+			return;
+		if (!pc_rate_swap(&clock->committed_ns, tat, left < deep ? now + deep - left : now))
+			continue;
+		if (factor <= 0.5)
+			pc_rate_refused(clock, now);
+		return;
+	}
+}
+
+/*
  * Brings what a clock is ahead to the new rate, where that is twice the old one or more: rates that
  * go up and down a little give nothing. At a lower rate the time stands, up to the depth.
  */
 static void rebase(__u64 *clock, uint64_t old_word, uint64_t new_word, uint32_t deep, uint64_t now)
 {
 	uint64_t most = (uint64_t)deep << PC_RATE_DEPTH_SHIFT;
-	double factor = old_word ? word_ns(new_word) / word_ns(old_word) : 1;
+	double factor = old_word && new_word ? word_ns(new_word) / word_ns(old_word) : 1;
 
 	for (int i = 0; i < 100; i++) {
 		uint64_t tat = __atomic_load_n(clock, __ATOMIC_RELAXED), ahead = tat - now;
@@ -225,7 +262,10 @@ void pc_plan_apply(struct pc_rate *rate, struct pc_rate_clock *clock, const stru
 		return;
 	new.version++;
 	pc_rate_store(rate, &new);
-	rebase(&clock->committed_ns, old.committed, new.committed, new.depth, now);
+	if (new.epoch_end_ns)
+		keep_savings(clock, &old, &new, now);
+	else
+		rebase(&clock->committed_ns, old.committed, new.committed, new.depth, now);
 	rebase(&clock->peak_ns, old.peak, new.peak, new.peak_depth, now);
 	rebase(&clock->entitled_ns, old.entitled, new.entitled, new.peak_depth, now);
 }
@@ -235,6 +275,5 @@ void pc_plan_root(uint64_t capacity_bps, struct pc_rate_root *root)
 	for (int i = 0; i < PC_RATE_CLASSES; i++)
 		__atomic_store_n(&root->limit_ns[i], (uint32_t)(class_limit_ms[i] * NS_PER_MS),
 				 __ATOMIC_RELAXED);
-	__atomic_store_n(&root->rate, pc_rate_word(capacity_bps / 4 * PEAK_QUARTERS),
-			 __ATOMIC_RELEASE);
+	__atomic_store_n(&root->rate, pc_rate_word(peak(capacity_bps)), __ATOMIC_RELEASE);
 }

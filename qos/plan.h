@@ -70,7 +70,9 @@ void pc_plan_rate(const struct pc_plan *plan, const struct pc_tier *tier, unsign
 /*
  * Puts @next in the place of @rate while the data plane runs, and counts the version; nothing where
  * nothing differs. What the clocks are ahead is worth less at a higher rate: a tenant that sent ten
- * packets at 8 kbit/s does not owe 15 s of 100 Mbit/s. @now: CLOCK_MONOTONIC, ns.
+ * packets at 8 kbit/s does not owe 15 s of 100 Mbit/s. What was saved up is worth less, too, where
+ * it is a share of the uplink that grew: else savings of all would be more than the uplink has.
+ * @now: CLOCK_MONOTONIC, ns.
  */
 void pc_plan_apply(struct pc_rate *rate, struct pc_rate_clock *clock, const struct pc_rate *next,
 		   uint64_t now);

@@ -21,7 +21,7 @@
 #define PC_SHARE_TIERS	64
 #define PC_SHARE_HUNGRY UINT64_MAX /* a demand: whatever it can get */
 #define PC_SHARE_FLOOR	100	   /* a tier that wants something gets capacity / this */
-#define PC_SHARE_IDLE	100	   /* and so much is kept for all who want nothing yet */
+#define PC_SHARE_IDLE	250	   /* and so much is kept for all who want nothing yet */
 
 struct pc_share_tenant {
 	uint32_t tier; /* index into the pool's */

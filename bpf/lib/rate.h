@@ -178,13 +178,14 @@ PC_RATE_INLINE bool pc_rate_ask_own(const struct pc_rate_ref *ref, __u64 now, __
 	ask->peak_cost = pc_rate_cost(PC_RATE_READ(rate->peak), charge, &none);
 	if (end && now >= end && PC_RATE_READ(rate->fallback)) {
 		word = PC_RATE_READ(rate->fallback);
-		ask->peak_cost = pc_rate_cost(word, charge - charge / 5, &none);
+		ask->peak_cost = pc_rate_cost(word, charge - charge / 4, &none);
 	}
 	ask->cost = pc_rate_cost(word, charge, &ask->carry);
 	ask->tat = PC_RATE_READ(ref->clock->committed_ns);
 	ask->backlog = pc_rate_backlog(ask->tat, now);
+	/* At the peak more room: what grows so fast goes on for a round trip after the signal. */
 	ask->near_own =
-		ask->backlog > depth - depth / 16 || peak_backlog > peak_depth - peak_depth / 16;
+		ask->backlog > depth - depth / 16 || peak_backlog > peak_depth - peak_depth / 8;
 	return pc_rate_fits(ask->backlog, ask->cost, depth) &&
 	       pc_rate_fits(peak_backlog, ask->peak_cost, peak_depth);
 }

@@ -160,7 +160,7 @@ static void test_share(void **state)
 	uint64_t n;
 
 	pc_plan_rate(&p, &pc_tiers_builtin[2], PC_RATE_UP, &share, &rate);
-	assert_int_equal(rate.entitled, pc_rate_word(2500000));
+	assert_int_equal(rate.entitled, pc_rate_word(2000000 / 3 * 4));
 	n = passed(&rate, 1000, 10, 100000);
 	assert_in_range(n, 500 * 10 - 5, 500 * 11);
 	/* Ten more seconds, now at a tenth of the plan. */
@@ -215,12 +215,54 @@ static void test_apply(void **state)
 	assert_int_equal(clock.peak_ns, now - 5);
 }
 
+/* A share that grows keeps the bytes that were saved, and one that shrinks; within the depth. */
+static void test_savings(void **state)
+{
+	struct pc_plan p = { .weight = 1 };
+	const uint64_t ms = 1000000, now = 50000 * ms;
+	struct pc_plan_share share = { .allowed_bps = 10000000, .epoch_end_ns = 2 * now };
+	struct pc_rate small, large, rate;
+	struct pc_rate_clock clock = { 0 };
+
+	pc_plan_rate(&p, &pc_tiers_builtin[1], PC_RATE_UP, &share, &small);
+	share.allowed_bps = 100000000;
+	pc_plan_rate(&p, &pc_tiers_builtin[1], PC_RATE_UP, &share, &large);
+	rate = small;
+	clock.committed_ns = now + 500 * ms;
+	pc_plan_apply(&rate, &clock, &large, now);
+	assert_in_range(clock.committed_ns - now, 949 * ms, 950 * ms);
+	/* So near its limit without having come near it. */
+	assert_int_equal(clock.signal_next_ns, now + 100 * ms);
+	pc_plan_apply(&rate, &clock, &small, now);
+	assert_in_range(clock.committed_ns - now, 499 * ms, 501 * ms);
+	/* A little is left to who has some, and nothing to who has none. */
+	clock.committed_ns = now + 900 * ms;
+	pc_plan_apply(&rate, &clock, &large, now);
+	assert_in_range(clock.committed_ns - now, 979 * ms, 980 * ms);
+	rate = small;
+	clock.committed_ns = now + 1000 * ms;
+	pc_plan_apply(&rate, &clock, &large, now);
+	assert_in_range(clock.committed_ns - now, 999 * ms, 1000 * ms);
+	/* What was saved at ten times the rate is a depth of this one. */
+	clock.committed_ns = now + 500 * ms;
+	pc_plan_apply(&rate, &clock, &small, now);
+	assert_int_equal(clock.committed_ns, now);
+	clock.committed_ns = 5;
+	rate = large;
+	pc_plan_apply(&rate, &clock, &small, now);
+	assert_int_equal(clock.committed_ns, 5);
+	/* A new tenant's clock has not begun. */
+	clock.committed_ns = 0;
+	pc_plan_apply(&rate, &clock, &large, now);
+	assert_int_equal(clock.committed_ns, 0);
+}
+
 static void test_root(void **state)
 {
 	struct pc_rate_root root = { .clock_ns = 5 };
 
 	pc_plan_root(1000000000, &root);
-	assert_true(root.rate == pc_rate_word(1250000000) && root.clock_ns == 5);
+	assert_true(root.rate == pc_rate_word(1333333332) && root.clock_ns == 5);
 	assert_int_equal(root.limit_ns[PC_RATE_CLASS_FREE], 5000000);
 	assert_int_equal(root.limit_ns[PC_RATE_CLASS_PAID], 20000000);
 	assert_int_equal(root.limit_ns[PC_RATE_CLASS_OWNER], 50000000);
@@ -231,10 +273,10 @@ static void test_root(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_check), cmocka_unit_test(test_classes),
-		cmocka_unit_test(test_rate),  cmocka_unit_test(test_extremes),
-		cmocka_unit_test(test_share), cmocka_unit_test(test_apply),
-		cmocka_unit_test(test_root),
+		cmocka_unit_test(test_check),	cmocka_unit_test(test_classes),
+		cmocka_unit_test(test_rate),	cmocka_unit_test(test_extremes),
+		cmocka_unit_test(test_share),	cmocka_unit_test(test_apply),
+		cmocka_unit_test(test_savings), cmocka_unit_test(test_root),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -76,7 +76,7 @@ static void test_burst_bound(void **state)
 		peak_depth = (double)((uint64_t)b.rate.peak_depth << PC_RATE_DEPTH_SHIFT);
 		for (uint64_t at = 0; at < 8 * SEC; at += 4 * MS) {
 			double by_rate = rate * (depth + (double)at);
-			double by_peak = rate * 1.25 * (peak_depth + (double)at);
+			double by_peak = rate * 4 / 3 * (peak_depth + (double)at);
 			double most = (by_rate < by_peak ? by_rate : by_peak) * 1.0001 + 1500;
 
 			sum += drain(&b, 0, now + at, 1500);
@@ -120,7 +120,7 @@ static void test_clock_stands_still(void **state)
 	bed_init(&b, 1000000000);
 	b.clock.committed_ns = 1;
 	sum = drain(&b, 0, T0, 1500);
-	assert_close((double)sum, 125000000 / 20 * 1.25, 0.01); /* the depth of the peak clock */
+	assert_close((double)sum, 125000000 / 25 * 4 / 3.0, 0.01); /* the depth of the peak clock */
 	for (int i = 0; i < 1000; i++)
 		assert_int_equal(offer(&b, 0, T0, 1500, 0), PC_RATE_DROP_RATE);
 	assert_int_equal(b.lease[0].drops_rate, 1001);

@@ -86,7 +86,7 @@ static void set_limits(struct pc_dp *dp, uint32_t sessions)
 		.flags = PC_RATE_QUOTA,
 		.tier = PC_RATE_CLASS_PAID,
 		.committed = pc_rate_word(bps),
-		.peak = pc_rate_word(bps / 4 * 5),
+		.peak = pc_rate_word(bps / 3 * 4),
 		.entitled = pc_rate_word(bps),
 		.depth = UINT32_MAX,
 		.peak_depth = UINT32_MAX,

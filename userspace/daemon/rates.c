@@ -83,6 +83,7 @@ void pc_rates_write(struct pc_rates *r, uint32_t limits, uint64_t now)
 void pc_rates_set(struct pc_rates *r, const struct pc_store_tenant *t)
 {
 	struct pc_rated *to = &r->tenant[t->limits];
+	uint64_t now;
 
 	if (to->id)
 		r->guaranteed_bps -= 2 * to->plan.guarantee_bps;
@@ -101,7 +102,11 @@ void pc_rates_set(struct pc_rates *r, const struct pc_store_tenant *t)
 	r->plans_changed = true;
 	/* The credit first: the limiter asks it as soon as the plan says so. */
 	pc_rates_quota_set(r, t->limits, t);
-	pc_rates_write(r, t->limits, pc_clock_monotonic());
+	/* The share of an earlier daemon's stands until ours is computed. */
+	now = pc_clock_monotonic();
+	if (!r->d->config.capacity || to->ceiling_bps[0] ||
+	    r->dp->rate[pc_rate_index(t->limits, 0)].epoch_end_ns < now)
+		pc_rates_write(r, t->limits, now);
 }
 
 void pc_rates_unset(struct pc_rates *r, uint32_t limits)

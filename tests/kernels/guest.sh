@@ -19,7 +19,7 @@ tests=(
 export PC_COUNT=30000 PC_RATE=1500 PC_KILLS=3 PC_TIME_FACTOR=4
 
 # Those that nothing asks the kernel for by name.
-for module in veth 8021q nf_tables sch_fq sch_fq_codel; do
+for module in veth 8021q nf_tables sch_fq sch_fq_codel sch_netem tun; do
 	modprobe "$module" || echo "# no module $module"
 done
 # In older kernels a veth whose ring of 256 packets is full drops. While a processor waits for its

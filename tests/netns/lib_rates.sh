@@ -6,6 +6,7 @@
 #   cable NS1 IF1 NS2 IF2        a veth without offloads: a frame is a packet, in one piece
 #   direct N                     N cables with the line between: aI 198.18.I.1 --- 198.18.I.2 bI
 #   relayed                      client --- relay --- line --- peer; the line's pair is l0,m0
+#   relayed_netem                client --- relay --- peer, and netem at both ends in place of the line
 #   tunnel I USER [OPTION...]    a TUN through USER's allocation: 10.9.I.1 in uI --- 10.9.I.2 in vI;
 #                                what arrives there is in $T/tun-uI.bins and $T/tun-vI.bins, by name
 #                                uI and vI; options for both ends (see tests/helpers/turntun.c)
@@ -27,7 +28,8 @@
 #   one_flow LIMIT MBIT CC STREAMS RTT_MS WARM SECONDS
 #                                in a new tunnel of a new tenant, in $FLOW as JSON; its log in
 #                                $T/flow.bins. LIMIT: none, pcd, bdp and second (single buckets of one
-#                                bandwidth-delay product and of 1 s), clock (the kernel's, in the line)
+#                                bandwidth-delay product and of 1 s), clock (the kernel's, in the line);
+#                                with netem only the first two
 #   holds FILTER JSON            whether the jq filter says so; if not, prints the JSON
 
 # Ahead of other processes of the machine, whose work would look like the line's.
@@ -98,6 +100,28 @@ relayed() {
 	xdp_pass client eth0 && xdp_pass line l0
 }
 
+NETEM=
+
+relayed_netem() {
+	local name
+	NETEM=1
+	ns_add relay client peer
+	for name in relay client peer; do
+		in_ns $name sysctl -qw net.ipv6.conf.default.disable_ipv6=1
+	done
+	veth relay c0 client eth0
+	veth relay p0 peer eth0
+	plain client eth0 on
+	plain peer eth0 on
+	addr relay c0 198.18.1.1/24
+	addr client eth0 198.18.1.2/24
+	addr relay p0 198.18.2.1/24
+	addr peer eth0 198.18.2.2/24
+	route client add default via 198.18.1.1
+	route peer add default via 198.18.2.1
+	xdp_pass client eth0 && xdp_pass peer eth0
+}
+
 RATES_MTU=1400
 
 tunnel_end() {
@@ -144,8 +168,29 @@ tunnel_stop() {
 	return $bad
 }
 
+# What leaves either end waits; what XDP sends from the relay would not pass a queue there.
+netem_start() {
+	local name
+	for name in client peer; do
+		in_ns $name tc qdisc replace dev eth0 root netem delay "${1}us" limit 20000 || return 1
+	done
+}
+
+netem_stop() {
+	local name dropped
+	echo '{"pairs":[{"up":{"late_us":null}}]}' >"$T/line.json"
+	for name in client peer; do
+		dropped=$(in_ns $name tc -s -j qdisc show dev eth0 | jq '.[0].drops')
+		[ "$dropped" = 0 ] || return 1
+	done
+}
+
 line_start() {
 	rm -f "$T/line.log" "$T/bins"
+	[ -z "$NETEM" ] || {
+		netem_start "$1"
+		return
+	}
 	spawn_in line "$T/line.log" "$PC_HELPERS/delayline" --log "$T/bins" "$@"
 	LINE_PID=$SPAWNED
 	wait_for 5 grep -qs ready "$T/line.log" || {
@@ -155,6 +200,10 @@ line_start() {
 }
 
 line_stop() {
+	[ -z "$NETEM" ] || {
+		netem_stop
+		return
+	}
 	end_pid "$LINE_PID"
 	grep '^{' "$T/line.log" >"$T/line.json"
 	jq -e '[.pairs[] | .up.lost + .down.lost] | add == 0' "$T/line.json" >/dev/null
@@ -252,7 +301,12 @@ one_flow() {
 	line_stop || clean=false
 	remove_namespace "$(ns "u$flow_n")"
 	remove_namespace "$(ns "v$flow_n")"
-	mv "$T/bins" "$T/flow.bins"
+	if [ -n "$NETEM" ]; then
+		# Counted where it arrives, in the size that the relay sent.
+		awk -v o=$OUTER '{ $2 = "t"; $4 += $3 * o; print }' "$T/tun-v$flow_n.bins" >"$T/flow.bins"
+	else
+		mv "$T/bins" "$T/flow.bins"
+	fi
 	# shellcheck disable=SC2034 # for the caller
 	FLOW=$(jq -c --arg limit "$limit" --argjson rate "$mbit" --arg cc "$cc" \
 		--argjson streams "$streams" --argjson rtt "$rtt" --argjson seconds "$seconds" \

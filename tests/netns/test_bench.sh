@@ -9,9 +9,9 @@ need_root
 for tool in turnserver jq gnuplot ethtool; do
 	command -v $tool >/dev/null || skip_all "$tool is not installed"
 done
-[ -x "$PC_BUILD/bench/relay_load" ] && [ -x "$PC_BUILD/bench/prog_cost" ] &&
-	[ -x "$PC_BUILD/bench/scale_cost" ] && [ -x "$PC_BUILD/bench/handshake_cost" ] ||
-	skip_all "not built: make benches"
+for tool in relay_load prog_cost scale_cost handshake_cost limit_cost; do
+	[ -x "$PC_BUILD/bench/$tool" ] || skip_all "not built: make benches"
+done
 
 report() {
 	jq -e "$1" "$T/out/report.json" >/dev/null
@@ -35,6 +35,8 @@ check "the report is complete" report '.conditions.kernel and (.prog_cost | leng
 check "cost by number of sessions" report '.scale | length >= 7 and all(.[]; .ns > 0 and .one_ns > 0
 	and .memory_bytes > 0)'
 check "handshakes of native peers" report '.handshake.cases | length == 5 and all(.[]; .ns > 0)'
+check "limiters alone" report '(.limit_cost.cases | length) == 4
+	and all(.limit_cost.cases[]; .one != null)'
 check "and its plot" grep -q '<svg' "$T/out/scale.svg"
 for relay in coturn user native; do
 	check "$relay delivered" report ".relays[] | select(.relay == \"$relay\" and .payload == 160)

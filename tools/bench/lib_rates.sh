@@ -131,7 +131,7 @@ section_pool() {
 		running+=($!)
 	done
 	wait "${running[@]}"
-	flows "$T/alone.json" u2 10.9.2.2 cubic 1 $warm $((seconds - 10 > 3 ? seconds - 10 : 3))
+	flows "$T/alone.json" u4 10.9.4.2 cubic 4 $((2 * warm)) $((seconds - 10 > 3 ? seconds - 10 : 3))
 	stop_tunnels 1 2 3 4 || clean=false
 	for i in 1 2 3 4; do
 		got+=("$(mbit_of $i $((start + warm * 1000)) $((start + seconds * 1000 - 500)))")
@@ -155,26 +155,28 @@ send_udp() {
 	pids+=("$SENDER")
 }
 
-# settled I FROM_MS MBIT: ms from which on all windows of 100 ms, for 1.5 s, are within a tenth of it.
+# settled I FROM_MS MBIT: ms from which on all windows of 300 ms, for 1.5 s, are within a tenth of it.
+# Shorter ones show how processes of this machine wait for their turn.
 settled() {
 	awk -v from="$2" -v want="$3" -v overhead=$OUTER '
 		$1 < from || $1 >= from + 2000 { next }
 		{ bytes[($1 - from) / 10] += $4 + $3 * overhead }
 		END {
-			for (k = 0; k < 10; k++)
+			for (k = 0; k < 30; k++)
 				window += bytes[k]
-			for (k = 0; k < 190; k++) {
-				mbit = window * 80 / 1e6
+			for (k = 0; k < 170; k++) {
+				mbit = window * 80 / 3e6
 				if (mbit < want * 0.9 || mbit > want * 1.1)
 					last = (k + 1) * 10
-				window += bytes[k + 10] - bytes[k]
+				window += bytes[k + 30] - bytes[k]
 			}
 			print last + 0
 		}' "$T/tun-v$1.bins"
 }
 
-# Everybody sends one and a half of his share; the fourth, of half the pool, comes late and leaves.
-section_join() {
+# Everybody sends one and a half of his share; the fourth, of half the pool, comes late, with a second
+# saved up, and leaves.
+join_once() {
 	local i join leave clean=true joined=() left=() running=()
 	relay "relay capacity = ${POOL}M" || return 1
 	line_start 2500 l0,m0,t || return 1
@@ -196,9 +198,21 @@ section_join() {
 		[ $i = 4 ] || left+=("$(settled $i "$leave" $((i < 3 ? 50 : 100)))")
 		series "join-$i" "$T/tun-v$i.bins" "v$i" $((join - 2000)) $((join + 6000)) $OUTER
 	done
-	result join "$(jq -n --argjson clean $clean --argjson joined "[$(IFS=, && echo "${joined[*]}")]" \
+	JOIN=$(jq -n --argjson clean $clean --argjson joined "[$(IFS=, && echo "${joined[*]}")]" \
 		--argjson left "[$(IFS=, && echo "${left[*]}")]" \
-		'{joined_ms: $joined, left_ms: $left, worst_ms: ($joined + $left | max), clean: $clean}')"
+		'{joined_ms: $joined, left_ms: $left, worst_ms: ($joined + $left | max), clean: $clean}')
+}
+
+section_join() {
+	local try tries=5 runs=()
+	[ $quick = 0 ] || tries=1
+	for ((try = 1; try <= tries; try++)); do
+		join_once || return 1
+		say "settled after $(jq .worst_ms <<<"$JOIN") ms at worst"
+		runs+=("$JOIN")
+	done
+	result join "$(jq -s 'sort_by(.worst_ms) | .[(length - 1) / 2 | floor]
+		+ {all_ms: map(.worst_ms)}' <<<"${runs[*]}")"
 	plot rates-join.svg "A tenant of weight 4 comes and goes, 200 Mbit/s" "join-1=weight 1" \
 		"join-2=weight 1" "join-3=weight 2" "join-4=weight 4"
 }

@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: MIT
 #
 # Rates of real TCP under the limiter: tools/bench/rates.sh [--quick] [--out DIR] [--xdp MODE] [SECTION...]
+#                                      tools/bench/rates.sh --guest
 #   --quick    short runs of few cases: whether it works
 #   --out      where rates.json, rates.txt and the plots go (build/bench)
 #   --xdp      native or off: the kernel's limiter or that of user space (native)
+#   --guest    instead of all this: a flow over 40 ms of netem, in Debian's kernel in QEMU (20 Mbit/s,
+#              for it is emulated; tests/kernels/test_netem.sh)
 #   SECTION    flows, pool, join, tiers, udp, many: those alone
 # Takes about 15 minutes.
 #
@@ -30,10 +33,10 @@ cd "$(dirname "$0")/../.." || exit 1
 # shellcheck disable=SC2034
 tap_finished=1
 
-quick=0 out=$PC_BUILD/bench xdp=native sections=()
+guest=0 quick=0 out=$PC_BUILD/bench xdp=native sections=()
 
 usage() {
-	echo "usage: tools/bench/rates.sh [--quick] [--out DIR] [--xdp native|off] [flows|pool|join|tiers|udp|many...]" >&2
+	echo "usage: tools/bench/rates.sh --guest | [--quick] [--out DIR] [--xdp native|off] [flows|pool|join|tiers|udp|many...]" >&2
 	exit 2
 }
 
@@ -41,6 +44,7 @@ parse_options() {
 	while [ $# -gt 0 ]; do
 		case $1 in
 		--quick) quick=1 ;;
+		--guest) guest=1 ;;
 		--out)
 			[ $# -ge 2 ] || usage
 			shift
@@ -98,7 +102,22 @@ report() {
 		jq -r -f tools/bench/rates_text.jq "$out/rates.json" >"$out/rates.txt"
 }
 
+# The figures are in the log of the test that the guest ran.
+in_guest() {
+	local logs=$PC_BUILD/test-logs
+	tests/kernels/run.sh kernels/test_netem || die "the guest's test failed"
+	cat "$logs"/kernel-*/kernels*test_netem* | sed -n 's/^# flow //p' >"$T/guest.jsonl"
+	[ -s "$T/guest.jsonl" ] || die "the guest measured nothing: see $logs"
+	jq -s . "$T/guest.jsonl" >"$out/rates-guest.json"
+	jq -r -f tools/bench/rates_guest.jq "$out/rates-guest.json"
+}
+
 parse_options "$@"
+[ $guest = 0 ] || {
+	mkdir -p "$out" "$T"
+	in_guest
+	exit
+}
 check_machine
 need_root
 : >"$T/results.jsonl"

@@ -42,7 +42,8 @@ def title: {pcd: "pcd", clock: "dual clock in the line", bdp: "bucket of one BDP
 (.join[]? | "",
 	"A tenant of weight 4 comes and goes: settled after \(.worst_ms) ms at worst"
 	+ " (\(.joined_ms | join(", ")); \(.left_ms | join(", "))), goal 200: "
-	+ verdict(.worst_ms <= 200) + disturbed),
+	+ verdict(.worst_ms <= 200) + disturbed
+	+ "; median of \(.all_ms | join(", ")) ms"),
 (.tiers[]? | "",
 	"Paid beside ten free tenants: \(.alone | fixed(2)) Mbit/s alone, \(.beside | fixed(2)) beside them"
 	+ " (\(.kept * 100 | fixed(1)) %), goal 98: \(verdict(.kept >= 0.98));"

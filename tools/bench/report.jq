@@ -63,6 +63,7 @@ def key: "\(.rep) \(.payload) \(generator)";
 | {
 	conditions: $conditions,
 	prog_cost: $prog_cost,
+	limit_cost: $limit_cost,
 	scale: $scale,
 	handshake: $handshake,
 	baselines: $baselines,

@@ -44,6 +44,11 @@ def least_most($d): "\(.min | fixed($d)) - \(.max | fixed($d))";
 (.handshake.cases[] | "  \(.name | padr(22)) \(.ns / 1000 | fixed(1) | pad(14))"
 	+ " \(.per_cpu_second | pad(17)) \(.curves | fixed(2) | pad(11))"),
 "",
+"Limiters alone, ns/packet more than without one (run as above, without a packet's way)",
+"                                  one CPU   two, one tenant   two, one each",
+(.limit_cost.cases[1:][] | "  \(.name | padr(30)) \(.one | fixed(1) | pad(8))"
+	+ " \(.shared | fixed(1) | pad(17)) \(.apart | fixed(1) | pad(15))"),
+"",
 "Relayed packets per CPU-second, client to peer, ChannelData to UDP over veth",
 "  N delivered packets / (CPU-seconds the whole machine was busy - CPU-seconds of the same",
 "  generator and sink without a relay between them). coturn and xdp = off: \($c.rate) packets/s",

@@ -8,7 +8,8 @@
 # Takes up to four minutes and the patience.
 #
 # What is measured, in one run on one machine, so that ratios can be compared:
-#  1. the XDP program beside an empty one (prog_cost), and by number of sessions (scale_cost);
+#  1. the XDP program beside an empty one (prog_cost), by number of sessions (scale_cost), and the
+#     limiter alone, from one CPU and from two, beside a bucket under a spin lock (limit_cost);
 #     what handshakes of native peers cost (handshake_cost);
 #  2. packets relayed per CPU-second, from end to end over veth, through coturn, through pcd in user
 #     space, and through pcd in XDP, generic and native.
@@ -35,7 +36,7 @@ cd "$(dirname "$0")/../.." || exit 1
 . tools/bench/lib.sh
 
 quick=0 out=$PC_BUILD/bench
-repetitions=9 cost_rounds=2000 scale_args=60 live=2000000 paced=50000 rate=50000
+repetitions=9 cost_rounds=2000 scale_args=60 limit_rounds=400 live=2000000 paced=50000 rate=50000
 sizes=(160 20 1200)
 
 usage() {
@@ -62,7 +63,7 @@ parse_options() {
 		shift
 	done
 	[ $quick = 0 ] || {
-		repetitions=1 cost_rounds=50 scale_args="10 65536" live=200000 paced=10000 PATIENCE=0
+		repetitions=1 cost_rounds=50 scale_args="10 65536" limit_rounds=20 live=200000 paced=10000 PATIENCE=0
 	}
 }
 
@@ -77,7 +78,8 @@ check_machine() {
 		command -v $tool >/dev/null || die "$tool is not installed"
 	done
 	for tool in "$PC_BIN/pcd" "$PC_BUILD/bench/relay_load" "$PC_BUILD/bench/prog_cost" \
-		"$PC_BUILD/bench/scale_cost" "$PC_BUILD/bench/handshake_cost"; do
+		"$PC_BUILD/bench/scale_cost" "$PC_BUILD/bench/handshake_cost" \
+		"$PC_BUILD/bench/limit_cost"; do
 		[ -x "$tool" ] || die "$tool is not built: make benches"
 	done
 	mkdir -p "$out" || die "cannot make $out"
@@ -169,7 +171,8 @@ report() {
 	conditions >"$T/conditions.json" || return 1
 	jq -s --slurpfile c "$T/conditions.json" --slurpfile p "$T/prog_cost.json" \
 		--slurpfile s "$T/scale.json" --slurpfile h "$T/handshake.json" \
-		"(\$h[0]) as \$handshake | (\$s[0].scale.points) as \$scale | (\$c[0]) as \$conditions | (\$p[0].prog_cost.cases) as \$prog_cost |
+		--slurpfile l "$T/limit.json" \
+		"(\$h[0]) as \$handshake | (\$l[0].limit_cost) as \$limit_cost | (\$s[0].scale.points) as \$scale | (\$c[0]) as \$conditions | (\$p[0].prog_cost.cases) as \$prog_cost |
 		$(cat tools/bench/report.jq)" "$T/runs.jsonl" >"$T/report.json" &&
 		jq -r -f tools/bench/report_text.jq "$T/report.json" >"$T/report.txt" || return 1
 	cp "$T/report.json" "$T/report.txt" "$out"/ && plot_scale && plot
@@ -190,6 +193,8 @@ say "the same by number of sessions"
 "$PC_BUILD/bench/scale_cost" -j $scale_args >"$T/scale.json" || die "scale_cost failed"
 say "handshakes of native peers"
 "$PC_BUILD/bench/handshake_cost" -j >"$T/handshake.json" || die "handshake_cost failed"
+say "limiters alone"
+"$PC_BUILD/bench/limit_cost" -j $limit_rounds >"$T/limit.json" || die "limit_cost failed"
 relays_up
 say "up: ${RELAYS[*]}"
 bind_all

@@ -289,6 +289,28 @@ expect 0 "tenant list" "${pcctl[@]}" tenant list
 says alice "tenant list has the tenant"
 ! grep -q bob "$work/out"
 report $? "nothing was half done"
+self=$("${pcctl[@]}" identity show | awk '/^peer id/ { print $3 }')
+expect 0 "peer add" "${pcctl[@]}" peer add laptop $id --tenant alice
+expect 1 "peer add of a name that is taken" "${pcctl[@]}" peer add laptop "$self" --tenant alice
+says 'there is a peer "laptop" already' "it says which"
+expect 1 "peer add of an identity that is taken" "${pcctl[@]}" peer add desktop $id --tenant alice
+says 'that identity is peer "laptop" already' "it says whose"
+expect 1 "peer add of the node itself" "${pcctl[@]}" peer add desktop "$self" --tenant alice
+expect 1 "peer add without a tenant of that name" "${pcctl[@]}" peer add desktop $id --tenant bob
+expect 1 "peer add of no identity" "${pcctl[@]}" peer add desktop 12D3KooW --tenant alice
+expect 1 "peer add with a list that is none" \
+	"${pcctl[@]}" peer add desktop $id --tenant alice --may-call a,,b
+expect 2 "peer add without --tenant" "${pcctl[@]}" peer add desktop $id
+expect 2 "peer add without an identity" "${pcctl[@]}" peer add desktop --tenant alice
+expect 2 "peer add with a word too many" "${pcctl[@]}" peer add desktop $id now --tenant alice
+expect 0 "peer list" "${pcctl[@]}" peer list
+says laptop "peer list has the peer"
+expect 0 "peer list of one, as JSON" "${pcctl[@]}" -j peer list laptop
+says '"connected":false' "it is away"
+expect 1 "peer list of nobody" "${pcctl[@]}" peer list desktop
+expect 0 "peer remove by identity" "${pcctl[@]}" peer remove $id
+expect 1 "peer remove of nobody" "${pcctl[@]}" peer remove laptop
+expect 0 "peer add again" "${pcctl[@]}" peer add laptop $id --tenant alice --may-call '*'
 expect 1 "credential of nobody" "${pcctl[@]}" credential bob
 expect 0 "credential" "${pcctl[@]}" credential alice --lifetime 1h
 says :alice "the credential names the tenant"
@@ -388,6 +410,8 @@ offers "alice" pcctl -s "$socket" tenant set ""
 offers "--max-allocations" pcctl tenant add x --max-a
 offers "" pcctl reload --max-a
 offers "alice" pcctl -s "$socket" credential a
+offers "laptop" pcctl -s "$socket" peer remove ""
+offers "--may-call" pcctl peer add x y --may
 offers "drops" pcstat d
 offers "alice" pcstat -s "$socket" tenant ""
 offers "--check" pcd --ch

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# timeout: 150
+# timeout: 200
 #
 # The benchmark comes to its end and reports; how fast things are is not asked here.
 . "$(dirname "$0")/lib.sh"
@@ -25,7 +25,7 @@ no_namespace_left() {
 	done
 }
 
-timeout -k 10 120 "$TOP/tools/bench/run.sh" --quick --out "$T/out" >"$T/bench.log" 2>&1 &
+timeout -k 10 170 "$TOP/tools/bench/run.sh" --quick --out "$T/out" >"$T/bench.log" 2>&1 &
 bench_pid=$!
 pids+=("$bench_pid")
 wait $bench_pid
@@ -45,6 +45,12 @@ done
 check "process time of the relays in user space" report '[.relays[]
 	| select(.relay == "coturn" or .relay == "user") | .process_us_per_packet.median > 0]
 	| length == 4 and all'
+if command -v iperf3 >/dev/null && command -v nft >/dev/null && command -v socat >/dev/null; then
+	check "pcpeer through a relay and directly" report '[.peers[] | select(.mbit_per_second > 0) | .way]
+		== ["relay", "direct"]'
+else
+	skip "pcpeer through a relay and directly" "iperf3, nft or socat is not installed"
+fi
 check "every run has a baseline" report '[.relays[] | .ns_per_packet.median] | all(. != null)'
 check "the text has the goals" grep -q '^Goals' "$T/out/report.txt"
 if report '[.relays[] | select(.payload == 160) | .packets_per_cpu_second.median // empty] != []'; then

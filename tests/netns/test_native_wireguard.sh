@@ -42,7 +42,7 @@ for side in a b; do ip -n "$(ns $side)" link set "$(dev $side)" mtu 1360 up; don
 
 pings() { in_ns a ping -c 1 -W 1 10.9.0.2 >/dev/null; }
 check "ping through the tunnel" wait_for 10 pings
-lost=$(in_ns a ping -q -c 200 -i 0.005 -s 1332 -M do 10.9.0.2 | sed -n 's/.* \([0-9.]*\)% packet loss.*/\1/p')
+lost=$(in_ns a ping -q -c 200 -i 0.005 -s 1332 -M 'do' 10.9.0.2 | sed -n 's/.* \([0-9.]*\)% packet loss.*/\1/p')
 is "the largest packets, 200 of them: none lost" "$lost" 0
 spawn_in b "$T/iperf-b.log" iperf3 -s -B 10.9.0.2
 wait_for 5 in_ns b bash -c 'ss -Hltn sport = :5201 | grep -q .'

@@ -85,6 +85,10 @@ def least_most($d): "\(.min | fixed($d)) - \(.max | fixed($d))";
 	+ " \(.ns_per_packet.median | fixed(0) | pad(9)) ns/packet"
 	+ " (\(.ns_per_packet | least_most(0)))"),
 "",
+"pcpeer: datagrams of 1400 bytes, from iperf3 to iperf3, CPU time of each peer per packet",
+(.peers[] | "  \(.way | padr(10)) \(.mbit_per_second | fixed(0) | pad(6)) Mbit/s, \(.lost) of \(.sent) lost,"
+	+ " \(.sender_us_per_packet | fixed(1)) us sending, \(.receiver_us_per_packet | fixed(1)) us receiving"),
+"",
 "Goals",
 (.goals[] | "  \(if .met == null then "?     " elif .met then "met   " else "MISSED" end) \(.name | padr(46))"
 	+ " \(.value | fixed(2) | pad(8))   goal \(.goal)"),

@@ -5,14 +5,15 @@
 #   --quick      one short repetition: whether it works, not how fast it is
 #   --patience   how long, in all, to wait for other processes to leave the CPUs alone (60)
 #   --out        where report.json, report.txt and relay.svg go (build/bench)
-# Takes up to four minutes and the patience.
+# Takes up to five minutes and the patience.
 #
 # What is measured, in one run on one machine, so that ratios can be compared:
 #  1. the XDP program beside an empty one (prog_cost), by number of sessions (scale_cost), and the
 #     limiter alone, from one CPU and from two, beside a bucket under a spin lock (limit_cost);
 #     what handshakes of native peers cost (handshake_cost);
 #  2. packets relayed per CPU-second, from end to end over veth, through coturn, through pcd in user
-#     space, and through pcd in XDP, generic and native.
+#     space, and through pcd in XDP, generic and native;
+#  3. what pcpeer carries, through a relay and directly (peers.sh).
 #
 # The definition, the same for all: N delivered packets (counted by an XDP program at the peer)
 # divided by (CPU-seconds the whole machine was busy - CPU-seconds the same generator needs to send
@@ -171,9 +172,9 @@ report() {
 	conditions >"$T/conditions.json" || return 1
 	jq -s --slurpfile c "$T/conditions.json" --slurpfile p "$T/prog_cost.json" \
 		--slurpfile s "$T/scale.json" --slurpfile h "$T/handshake.json" \
-		--slurpfile l "$T/limit.json" \
+		--slurpfile l "$T/limit.json" --slurpfile peers "$T/peers.json" \
 		"(\$h[0]) as \$handshake | (\$l[0].limit_cost) as \$limit_cost | (\$s[0].scale.points) as \$scale | (\$c[0]) as \$conditions | (\$p[0].prog_cost.cases) as \$prog_cost |
-		$(cat tools/bench/report.jq)" "$T/runs.jsonl" >"$T/report.json" &&
+		$(cat tools/bench/report.jq) + {peers: \$peers[0]}" "$T/runs.jsonl" >"$T/report.json" &&
 		jq -r -f tools/bench/report_text.jq "$T/report.json" >"$T/report.txt" || return 1
 	cp "$T/report.json" "$T/report.txt" "$out"/ && plot_scale && plot
 }
@@ -205,6 +206,13 @@ for ((rep = 1; rep <= repetitions && SECONDS < last_start; rep++)); do
 	done_repetitions=$rep
 done
 end_clients
+say "pcpeer"
+peers_args=(--json)
+[ $quick = 0 ] || peers_args+=(--quick)
+tools/bench/peers.sh "${peers_args[@]}" >"$T/peers.json" 2>"$T/peers.err" || {
+	say "no figures of pcpeer: $(tail -n 1 "$T/peers.err")"
+	echo '[]' >"$T/peers.json"
+}
 report || die "cannot write the report"
 echo
 cat "$out/report.txt"

@@ -2,8 +2,8 @@
 /*
  * Native machines, a hub and an agent. The input is a script: frames are delivered, lost, changed
  * (with or without a mac1 that fits), invented; control messages go through a true session; time
- * passes. No script may bring up a session with somebody who did not prove who he is, and in the
- * end nothing may be left.
+ * passes; the relay starts again and adopts its pipes. No script may bring up a session with
+ * somebody who did not prove who he is, and in the end nothing may be left.
  */
 #include <stdint.h>
 
@@ -14,6 +14,7 @@
 #include "tests/unit/native_world.h"
 
 #define MAX_STEPS 64
+#define MAX_PIPES 6
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -22,7 +23,9 @@ static struct {
 	struct pc_hub *hub;
 	struct pc_agent *agent;
 	struct pc_reader in;
-	unsigned int pipes;
+	struct pc_hub_pipe *pipes[MAX_PIPES]; /* that are forwarded */
+	unsigned int n_pipes;
+	bool leaving;
 } run;
 
 static struct node *const peer = &run.w.nodes[0], *const relay = &run.w.nodes[1],
@@ -37,17 +40,29 @@ static bool may_connect(void *ctx, const uint8_t caller[static 32], const uint8_
 
 static int pipe_set(void *ctx, struct pc_hub_pipe *pipe, bool again)
 {
-	run.pipes += !again;
+	for (unsigned int i = 0; again && i < run.n_pipes; i++) {
+		if (run.pipes[i] == pipe)
+			return 0;
+	}
+	if (again || run.n_pipes == MAX_PIPES)
+		abort();
+	run.pipes[run.n_pipes++] = pipe;
 	return 0;
 }
 
 static void pipe_del(void *ctx, struct pc_hub_pipe *pipe)
 {
-	if (run.pipes-- == 0)
+	for (unsigned int i = 0; i < run.n_pipes; i++) {
+		if (run.pipes[i] != pipe)
+			continue;
+		run.pipes[i] = run.pipes[--run.n_pipes];
+		return;
+	}
+	if (!run.leaving)
 		abort();
 }
 
-static int port_open(void *ctx, struct pc_native_link *link, const struct pc_addr *remote,
+static int port_open(void *ctx, struct pc_hub_pipe *pipe, const struct pc_addr *remote,
 		     struct pc_addr *ret_relayed)
 {
 	*ret_relayed = world_address(99, 50000);
@@ -256,6 +271,42 @@ static void step_frame(uint8_t pick)
 		abort();
 }
 
+static void start_hub(void)
+{
+	struct pc_hub_config hub = { .max_pipes = MAX_PIPES,
+				     .max_pipes_per_peer = 4,
+				     .register_lifetime_s = 100,
+				     .mtu = 1400 };
+
+	if (pc_hub_new(&hub, relay->n, &hub_ops, relay, run.w.now, &run.hub) < 0)
+		abort();
+}
+
+/* The relay forgets all but what its data plane has, or that too. */
+static void restart_relay(bool adopt)
+{
+	struct pc_hub_pipe pipes[MAX_PIPES];
+	unsigned int n = run.n_pipes;
+
+	for (unsigned int i = 0; i < n; i++) {
+		pipes[i] = *run.pipes[i];
+		pipes[i].ends[0].link = pipes[i].ends[1].link = NULL;
+	}
+	run.n_pipes = 0;
+	run.leaving = true;
+	pc_hub_free(run.hub);
+	run.leaving = false;
+	pc_native_free(relay->n);
+	relay->link = NULL;
+	node_start(relay);
+	start_hub();
+	for (unsigned int i = 0; adopt && i < n; i++) {
+		if (pc_hub_adopt(run.hub, &pipes[i], run.w.now, &run.pipes[run.n_pipes]) < 0)
+			abort();
+		run.n_pipes++;
+	}
+}
+
 static void step_world(uint8_t pick)
 {
 	struct node *node = &run.w.nodes[pick % WORLD_NODES];
@@ -280,6 +331,9 @@ static void step_world(uint8_t pick)
 	case 5:
 		run.w.realtime_s = run.w.realtime_s ? 0 : WORLD_NOW_S;
 		break;
+	case 6:
+		restart_relay(pick & 0x80);
+		break;
 	default:
 		world_deliver_one(&run.w);
 	}
@@ -287,9 +341,6 @@ static void step_world(uint8_t pick)
 
 static void begin(void)
 {
-	struct pc_hub_config hub = {
-		.max_pipes = 6, .max_pipes_per_peer = 4, .register_lifetime_s = 100, .mtu = 1400
-	};
 	struct pc_agent_config agent = { .max_pipes = 3 };
 
 	memset(&run, 0, sizeof(run));
@@ -303,8 +354,8 @@ static void begin(void)
 		node->on_message = message;
 		node->on_tick = tick;
 	}
-	if (pc_hub_new(&hub, relay->n, &hub_ops, relay, run.w.now, &run.hub) < 0 ||
-	    pc_agent_new(&agent, peer->n, &agent_ops, peer, run.w.now, &run.agent) < 0)
+	start_hub();
+	if (pc_agent_new(&agent, peer->n, &agent_ops, peer, run.w.now, &run.agent) < 0)
 		abort();
 }
 
@@ -318,7 +369,7 @@ static void finish(void)
 	world_lose(&run.w);
 	world_pass(&run.w, 300 * PC_NS_PER_S);
 	pc_hub_get_stats(run.hub, &st);
-	if (st.pipes || st.calls || st.registered || run.pipes)
+	if (st.pipes || st.calls || st.registered || run.n_pipes)
 		abort();
 	for (unsigned int i = 0; i < WORLD_NODES; i++) {
 		struct pc_native *n = run.w.nodes[i].n;

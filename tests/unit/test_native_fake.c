@@ -460,6 +460,28 @@ static void test_unknown(void **state)
 	end_all();
 }
 
+/* As many as there may be; the next one is told nothing, and the operator is. */
+static void test_too_many(void **state)
+{
+	write_config("native-peers = 1");
+	assert_int_equal(start(), 0);
+	add_tenant("one");
+	np_open(&alice, 1);
+	np_open(&bob, 2);
+	add_peer(&alice, "alice", "one");
+	add_peer(&bob, "bob", "one");
+	np_begin(&alice);
+	until(alice.registered);
+	np_begin(&bob);
+	until(dropped(PC_NATIVE_DROP_FULL));
+	assert_logged("no room for another peer (native-peers)");
+	assert_int_equal(bob.registered, 0);
+	/* The other one is none the worse for it. */
+	pc_native_close(alice.n, alice.relay, PC_NATIVE_R_DONE, pc_clock_monotonic());
+	until(bob.registered);
+	end_all();
+}
+
 static void test_port(void **state)
 {
 	struct pc_addr remote = { .ip = pc_ip4(8, 8, 8, 8), .port = 40000 };
@@ -607,9 +629,10 @@ static void test_shutdown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_pipe),	CASE(test_moved),    CASE(test_refused),
-		CASE(test_unknown),	CASE(test_port),     CASE(test_adopted),
-		CASE(test_not_adopted), CASE(test_identity), CASE(test_shutdown),
+		CASE(test_pipe),     CASE(test_moved),	     CASE(test_refused),
+		CASE(test_unknown),  CASE(test_port),	     CASE(test_adopted),
+		CASE(test_too_many), CASE(test_not_adopted), CASE(test_identity),
+		CASE(test_shutdown),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -30,6 +30,10 @@ send() {
 }
 between() { [ "$1" -ge "$2" ] && [ "$1" -le "$3" ]; }
 state() { [ "$(usage .quota.state)" = "\"$1\"" ]; }
+# The limits' own counters are read once a second.
+told_apart() {
+	[ "$(usage ' | .drops | .rate == 0 and .capacity == 0 and .quota > 0 and .quota == .credit')" = true ]
+}
 logged() { wait_for 5 grep -q -- "$1" "$T/pcd.log"; }
 
 for mode in native off; do
@@ -47,8 +51,11 @@ for mode in native off; do
 	check "$mode: pcstat says that it is reached, or nearly" wait_for 5 \
 		eval 'state reached || state last'
 	for i in 1 2 3; do
+		check "$mode: drops of the quota are told apart" wait_for 5 told_apart
+		drops=$(usage .drops)
 		pcd_kill9
 		start_pcd relay "$T/pcd.conf" || exit 1
+		is "$mode: kill -9 loses no count of them" "$(usage .drops)" "$drops"
 		send 500
 		check "$mode: restart $i gives nothing twice" between "$(wire)" "$passed" $QUOTA
 	done

@@ -36,7 +36,7 @@ silence() {
 # All tenants at one moment: bytes, drops and rate by name.
 snapshot() {
 	pcstat -j tenant | jq -c '.tenants | map({key: .name, value: {bytes: .up.wire_bytes,
-		drops: .drops.rate, bps: .rate.up.bps}}) | from_entries'
+		drops: (.drops.rate + .drops.capacity), bps: .rate.up.bps}}) | from_entries'
 }
 
 # moved NAME BYTES SNAPSHOT: whether that many more have passed since; all together then are in $NOW
@@ -119,6 +119,18 @@ yielding() {
 	during three 3000000
 }
 
+kept() {
+	pcstat -j tenant | jq -c '.tenants | map([.name, .drops, .marks])'
+}
+
+# Whether what was sent has been counted.
+still() {
+	local was
+	was=$(kept)
+	sleep 0.3
+	[ "$(kept)" = "$was" ]
+}
+
 for mode in native off; do
 	blasts=()
 	pcd_config "$T/pcd.conf" "relay xdp = $mode" "relay capacity = 20M"
@@ -138,6 +150,12 @@ for mode in native off; do
 	pcstat tiers >"$T/tiers" && grep -q '^paid *paid *1 ' "$T/tiers"
 	check "$mode: pcstat tiers shows them" test $? = 0
 
+	wait_for 10 still
+	was=$(kept)
+	pcd_kill9
+	start_pcd relay "$T/pcd.conf" || exit 1
+	diag <<<"$was"
+	is "$mode: kill -9 loses no count of what was refused" "$(kept)" "$was"
 	pcctl shutdown >"$T/out"
 	wait "$PCD_PID"
 	rm -rf "$T/state"

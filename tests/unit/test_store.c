@@ -141,6 +141,22 @@ static void test_values(void **state)
 	assert_int_equal(len, 0);
 }
 
+static void test_refused(void **state)
+{
+	struct pc_store_refused a = { .total = { 1, 1ull << 40, 3, 4 } }, got;
+
+	for (int i = 0; i < 16; i++)
+		a.last[i / 8][i / 4 % 2][i % 4] = UINT32_MAX - (uint32_t)i;
+	assert_int_equal(pc_store_refused_get(s, 7, &got), PC_ERR_NOT_FOUND);
+	assert_int_equal(pc_store_refused_put(s, 7, &a), 0);
+	reopen();
+	assert_int_equal(pc_store_refused_get(s, 7, &got), 0);
+	assert_memory_equal(&got, &a, sizeof(a));
+	assert_int_equal(pc_store_refused_get(s, 70, &got), PC_ERR_NOT_FOUND);
+	assert_int_equal(pc_store_put(s, "refused_8", "short", 5), 0);
+	assert_int_equal(pc_store_refused_get(s, 8, &got), PC_ERR_STORE);
+}
+
 static void test_tenants(void **state)
 {
 	struct pc_store_tenant a = make_tenant("alice"), b = make_tenant("bob");
@@ -614,6 +630,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_private_from_the_start),
 		T(test_values),
+		T(test_refused),
 		T(test_tenants),
 		T(test_ids_are_never_reused),
 		T(test_slots),

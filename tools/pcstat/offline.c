@@ -93,6 +93,7 @@ static int add_tenant(void *arg, const struct pc_store_tenant *t)
 	struct offline *o = arg;
 	struct pc_store_count counts[PC_STORE_PATHS];
 	struct pc_report_count c = { 0 };
+	struct pc_store_refused refused;
 	uint64_t sessions;
 	int rc;
 
@@ -102,6 +103,10 @@ static int add_tenant(void *arg, const struct pc_store_tenant *t)
 	if (rc < 0)
 		return rc;
 	fill_count(counts, &c);
+	/* As the daemon kept it last; then those of a full uplink are told apart. */
+	if (pc_store_refused_get(o->store, t->id, &refused) == 0 &&
+	    c.drops_rate > refused.total[PC_STORE_REFUSED_ROOT])
+		c.drops_rate -= refused.total[PC_STORE_REFUSED_ROOT];
 	sessions = count_sessions(o->usage, pc_dp_max_sessions(o->dp), t->id);
 	return json_array_append_new(o->array, pc_report_tenant(t->name, t->tier, &c, sessions)) < 0
 		       ? -ENOMEM

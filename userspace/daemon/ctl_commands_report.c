@@ -174,6 +174,7 @@ static int append_rows(struct pc_daemon *d, const struct tenant_rows *rows, cons
 		if (rc < 0)
 			return rc;
 		pc_ctl_report_counts(counts, &c);
+		c.drops_rate = pc_rates_own_drops(d->rates, row->t->limits, c.drops_rate);
 		tenant = pc_report_tenant(row->t->name, row->t->tier, &c, row->sessions);
 		if (json_array_append_new(array, tenant) < 0)
 			return -ENOMEM;

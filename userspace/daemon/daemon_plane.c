@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "daemon/daemon_int.h"
+#include "daemon/rates.h"
 
 /* Folding copies readings of the data plane as they are. */
 _Static_assert(sizeof(struct pc_store_count) == sizeof(struct pc_count), "counters agree");
@@ -364,6 +365,8 @@ static int fold(struct pc_daemon *d, uint32_t n_slots, bool *ret_more)
 	if (r == 0)
 		r = n_slots ? pc_usage_fold_some(d->usage, n_slots, pc_clock_monotonic(), &more)
 			    : pc_usage_fold(d->usage, pc_clock_monotonic());
+	if (r == 0 && !more && d->rates)
+		r = pc_rates_fold(d->rates);
 	d->folds += r == 0 && !more;
 	d->fold_failures += r != 0;
 	pc_daemon_store_result(d, r, "adding up the counters");

@@ -87,7 +87,10 @@ void pc_rates_set(struct pc_rates *r, const struct pc_store_tenant *t)
 
 	if (to->id)
 		r->guaranteed_bps -= 2 * to->plan.guarantee_bps;
-	to->id = t->id;
+	if (to->id != t->id) {
+		to->id = t->id;
+		pc_rates_refused_set(r, t->limits);
+	}
 	to->plan = plan_of(t);
 	r->guaranteed_bps += 2 * to->plan.guarantee_bps;
 	/* A tier that the configuration no longer has: the lowest class, rather than none. */
@@ -168,6 +171,8 @@ int pc_rates_new(struct pc_daemon *d, struct pc_rates **ret_rates)
 		for (unsigned int dir = 0; dir < 2; dir++)
 			r->tenant[i].second_bytes[dir] = r->count[pc_rate_index(i, dir)].bytes;
 	r->second_ns = pc_clock_monotonic();
+	/* Counters that began again are known as such before they count on. */
+	pc_daemon_store_result(d, pc_rates_fold(r), "adding up what limits refused");
 	*ret_rates = r;
 	return 0;
 }
@@ -257,10 +262,10 @@ void pc_rates_get(const struct pc_rates *r, uint32_t limits, uint64_t now,
 {
 	const struct pc_rated *t = &r->tenant[limits];
 	struct pc_rates_view v = { .quota = t->report };
+	uint64_t total[PC_STORE_REFUSED];
 
 	for (unsigned int d = 0; d < 2; d++) {
 		uint32_t index = pc_rate_index(limits, d);
-		const struct pc_dp_rate_count *c = &r->count[index];
 		uint64_t clock =
 			__atomic_load_n(&r->dp->clock[index].committed_ns, __ATOMIC_RELAXED);
 
@@ -269,12 +274,26 @@ void pc_rates_get(const struct pc_rates *r, uint32_t limits, uint64_t now,
 			.allowed_bps = allowed(t, d),
 			.backlog_ns = clock > now ? clock - now : 0,
 		};
-		v.drops_rate += c->drops_rate;
-		v.drops_root += c->drops_root;
-		v.drops_quota += c->drops_quota;
-		v.marks += c->marks;
 	}
+	pc_rates_refused_get(r, limits, total);
+	v.drops_rate = total[PC_DP_REFUSED_RATE];
+	v.drops_root = total[PC_DP_REFUSED_ROOT];
+	v.drops_quota = total[PC_DP_REFUSED_QUOTA];
+	v.marks = total[PC_DP_MARKED];
 	*ret_view = v;
+}
+
+uint64_t pc_rates_own_drops(struct pc_rates *r, uint32_t limits, uint64_t drops)
+{
+	struct pc_rated *t = &r->tenant[limits];
+	uint64_t total[PC_STORE_REFUSED], own;
+
+	/* The two are read one after the other. */
+	pc_rates_refused_get(r, limits, total);
+	own = drops > total[PC_DP_REFUSED_ROOT] ? drops - total[PC_DP_REFUSED_ROOT] : 0;
+	if (own > t->shown_rate)
+		t->shown_rate = own;
+	return t->shown_rate;
 }
 
 size_t pc_rates_history(const struct pc_rates *r, uint32_t limits, unsigned int direction,

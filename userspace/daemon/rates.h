@@ -50,11 +50,18 @@ struct pc_rates_dir {
 };
 struct pc_rates_view {
 	struct pc_rates_dir dir[2];
-	uint64_t drops_rate, drops_root, drops_quota, marks; /* since the data plane was made */
+	uint64_t drops_rate, drops_root, drops_quota, marks; /* in all */
 	struct pc_quota_report quota;
 };
 void pc_rates_get(const struct pc_rates *r, uint32_t limits, uint64_t now,
 		  struct pc_rates_view *ret_view);
+/* Keeps what limits refused in the store. 0 or its error. */
+int pc_rates_fold(struct pc_rates *r);
+/*
+ * Drops of a tenant's own rate, where sessions counted @drops together with those of a full uplink.
+ * Never goes back.
+ */
+uint64_t pc_rates_own_drops(struct pc_rates *r, uint32_t limits, uint64_t drops);
 /* Bits per second of the last seconds, oldest first. Returns how many. */
 size_t pc_rates_history(const struct pc_rates *r, uint32_t limits, unsigned int direction,
 			uint64_t ret_bps[static PC_RATES_HISTORY]);

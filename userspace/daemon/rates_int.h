@@ -5,6 +5,7 @@
  * rates.c         plans, what is used, views
  * rates_share.c   the slow loop: fair shares of the uplink
  * rates_quota.c   bytes per day and month
+ * rates_refused.c what was refused and marked, in totals that survive
  */
 #ifndef PC_DAEMON_RATES_INT_H
 #define PC_DAEMON_RATES_INT_H
@@ -36,6 +37,9 @@ struct pc_rated {
 	struct pc_meter meter[2];
 	uint64_t ceiling_bps[2]; /* as written */
 	uint64_t renew_ns;	 /* when the shares are to be written again, changed or not */
+	struct pc_store_refused refused; /* as far as it was taken */
+	bool refused_fresh;		 /* it differs from the store's */
+	uint64_t shown_rate;		 /* drops of the rate, as told last */
 	/* With a quota: */
 	struct pc_quota quota;
 	uint64_t spent_before; /* bytes in all, when the credit had spent none */
@@ -60,6 +64,10 @@ struct pc_rates {
 	bool plans_changed;
 };
 
+/* A tenant came: its totals, from the store. */
+void pc_rates_refused_set(struct pc_rates *r, uint32_t limits);
+void pc_rates_refused_get(const struct pc_rates *r, uint32_t limits,
+			  uint64_t ret_total[static PC_STORE_REFUSED]);
 /* Reads r->count. 0 or a negative code. */
 int pc_rates_count(struct pc_rates *r);
 /* Tells the limiter of a tenant's plan, and of its share as it was written last. */

@@ -316,10 +316,22 @@ struct pc_dp_rates {
 /* Valid until the data plane is closed. NULL in a read-only view. */
 const struct pc_dp_rates *pc_dp_rates(const struct pc_dp *dp);
 
-/* What passed and what did not, both paths together, since the kernel's maps were made. */
+/* Why limits refused or marked packets. */
+enum pc_dp_refused {
+	PC_DP_REFUSED_RATE,
+	PC_DP_REFUSED_ROOT,
+	PC_DP_REFUSED_QUOTA,
+	PC_DP_MARKED,
+	PC_DP_REFUSED,
+};
+/*
+ * What passed and what did not, both paths together, since the kernel's maps were made. The
+ * user-space path's part of the refused is kept in the state directory, as the kernel's is in maps.
+ */
 struct pc_dp_rate_count {
 	uint64_t bytes, dropped_bytes;
 	uint32_t drops_rate, drops_root, drops_quota, marks; /* packets, modulo 2^32 */
+	uint32_t user[PC_DP_REFUSED];			     /* of the last four */
 };
 /* By pc_rate_index(), [first, first + n). PC_ERR_RANGE or -errno. */
 int pc_dp_rate_counts(struct pc_dp *dp, uint32_t first, uint32_t n,

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Limits of tenants: memory that is shared with the program, or of our own without one. */
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "dp/dp_int.h"
@@ -14,7 +17,8 @@ struct part {
 	void **at;
 };
 
-#define PARTS 6
+#define PARTS	      6
+#define PC_LEASE_NAME "lease.v1"
 
 static void list_parts(struct pc_dp *dp, struct part parts[static PARTS])
 {
@@ -44,6 +48,44 @@ static int map_part(struct pc_dp *dp, const struct part *part, bool kernel)
 	return 0;
 }
 
+/*
+ * The user-space path's leases lie in a file, for what they counted. The rest of them was of the
+ * process that took it, or of another boot. A file of another size is made anew.
+ */
+static int map_leases(struct pc_dp *dp, const struct part *part)
+{
+	off_t size = (off_t)(part->size * part->n);
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+	void *at;
+	int err;
+
+	fd = openat(dp->user.lock_fd, PC_LEASE_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+		    0600);
+	if (fd < 0 || fstat(fd, &st))
+		return -errno;
+	if (st.st_size != size && ftruncate(fd, 0))
+		return -errno;
+	err = -posix_fallocate(fd, 0, size);
+	if (err)
+		return err;
+	at = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (at == MAP_FAILED)
+		return -errno;
+	*part->at = at;
+	for (uint64_t i = 0; i < part->n; i++) {
+		struct pc_rate_lease *lease = &dp->rates.lease[i];
+
+		*lease = (struct pc_rate_lease){
+			.drops_rate = lease->drops_rate,
+			.drops_root = lease->drops_root,
+			.drops_quota = lease->drops_quota,
+			.marks = lease->marks,
+		};
+	}
+	return 0;
+}
+
 void pc_dp_rates_unmap(struct pc_dp *dp)
 {
 	struct part parts[PARTS];
@@ -62,7 +104,9 @@ int pc_dp_rates_map(struct pc_dp *dp, bool kernel)
 
 	list_parts(dp, parts);
 	for (int i = 0; i < PARTS; i++) {
-		int err = map_part(dp, &parts[i], kernel);
+		/* The fake one has no directory. */
+		bool kept = parts[i].map == PC_DP_MAPS && dp->user.lock_fd > 0;
+		int err = kept ? map_leases(dp, &parts[i]) : map_part(dp, &parts[i], kernel);
 
 		if (err) {
 			pc_dp_rates_unmap(dp);
@@ -98,6 +142,7 @@ void pc_dp_rate_add(const struct pc_rate_lease *user, const struct pc_rate_lease
 			.drops_root = a->drops_root + b->drops_root,
 			.drops_quota = a->drops_quota + b->drops_quota,
 			.marks = a->marks + b->marks,
+			.user = { a->drops_rate, a->drops_root, a->drops_quota, a->marks },
 		};
 	}
 }

@@ -39,6 +39,19 @@ void pc_store_rollback(struct pc_store *s);
 int pc_store_get(struct pc_store *s, const char *key, void *buf, size_t size, size_t *ret_len);
 int pc_store_put(struct pc_store *s, const char *key, const void *value, size_t len);
 
+/*
+ * What a tenant's limits refused for its rate, for the uplink was full, for its quota, and what
+ * they marked: totals, and the readings of the counters that they include, by path and direction.
+ */
+#define PC_STORE_REFUSED      4
+#define PC_STORE_REFUSED_ROOT 1
+struct pc_store_refused {
+	uint64_t total[PC_STORE_REFUSED];
+	uint32_t last[2][2][PC_STORE_REFUSED];
+};
+int pc_store_refused_get(struct pc_store *s, uint32_t tenant, struct pc_store_refused *ret);
+int pc_store_refused_put(struct pc_store *s, uint32_t tenant, const struct pc_store_refused *r);
+
 #define PC_TENANT_NAME_MAX 63
 #define PC_TIER_NAME_MAX   31
 

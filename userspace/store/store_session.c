@@ -2,6 +2,9 @@
 /* Counter slots and allocations. */
 #include "store/store_internal.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "base/err.h"
 #include "base/wire.h"
 
@@ -157,4 +160,54 @@ int pc_store_session_clear(struct pc_store *s)
 	int rc = pc_store_stmt(s, PC_STMT_SESSION_CLEAR, &stmt);
 
 	return rc < 0 ? rc : pc_store_run(s, stmt);
+}
+
+/* --- what limits refused --- */
+
+#define REFUSED_LEN (PC_STORE_REFUSED * 8 + 4 * PC_STORE_REFUSED * 4)
+
+static void refused_key(uint32_t tenant, char ret_key[static 32])
+{
+	snprintf(ret_key, 32, "refused_%" PRIu32, tenant);
+}
+
+int pc_store_refused_get(struct pc_store *s, uint32_t tenant, struct pc_store_refused *ret)
+{
+	struct pc_store_refused got;
+	uint8_t buf[REFUSED_LEN];
+	struct pc_reader r;
+	size_t len = 0;
+	char key[32];
+	int rc;
+
+	refused_key(tenant, key);
+	rc = pc_store_get(s, key, buf, sizeof(buf), &len);
+	if (rc < 0)
+		return rc;
+	pc_reader_init(&r, buf, len);
+	for (int i = 0; i < PC_STORE_REFUSED; i++)
+		got.total[i] = pc_read_u64(&r);
+	for (int i = 0; i < 4 * PC_STORE_REFUSED; i++)
+		got.last[i / PC_STORE_REFUSED / 2][i / PC_STORE_REFUSED % 2][i % PC_STORE_REFUSED] =
+			pc_read_u32(&r);
+	if (r.failed)
+		return PC_ERR_STORE;
+	*ret = got;
+	return 0;
+}
+
+int pc_store_refused_put(struct pc_store *s, uint32_t tenant, const struct pc_store_refused *v)
+{
+	uint8_t buf[REFUSED_LEN];
+	struct pc_writer w;
+	char key[32];
+
+	refused_key(tenant, key);
+	pc_writer_init(&w, buf, sizeof(buf));
+	for (int i = 0; i < PC_STORE_REFUSED; i++)
+		pc_write_u64(&w, v->total[i]);
+	for (int i = 0; i < 4 * PC_STORE_REFUSED; i++)
+		pc_write_u32(&w, v->last[i / PC_STORE_REFUSED / 2][i / PC_STORE_REFUSED % 2]
+					[i % PC_STORE_REFUSED]);
+	return pc_store_put(s, key, buf, w.len);
 }

@@ -341,11 +341,18 @@ static __always_inline int pc_leave_lean(enum pc_reason reason)
 static __always_inline int pc_relay_lean_pipe(struct xdp_md *ctx, bool six)
 {
 	const __u8 *first = (void *)(long)ctx->data + (six ? PC_LEAN6_HEAD : PC_LEAN_HEAD);
+	int reason;
 
 	/* Looked for again: the frame may have been moved there and back since. */
 	if ((void *)(first + 1) > (void *)(long)ctx->data_end || *first != PC_PIPE_TYPE)
 		return -1;
-	return pc_leave_lean(six ? pc_pipe_lean6(ctx) : pc_pipe_lean4(ctx));
+	reason = six ? pc_pipe_lean6(ctx) : pc_pipe_lean4(ctx);
+	if (reason == PC_PIPE_LEAN_JOB) {
+		reason = pc_pipe_lean_pay();
+		if (pc_likely(reason == PC_REASON_TX))
+			reason = pc_pipe_lean_out(ctx);
+	}
+	return pc_leave_lean(reason);
 }
 
 /* The same of lib/lean6.h. */

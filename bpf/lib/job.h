@@ -29,6 +29,7 @@ struct pc_job {
 	__u32 six;
 	__u32 window; /* of the pipe that a frame came by */
 	struct pc_pipe_head head;
+	__u8 l2[16]; /* lib/pipe_lean.h: the link header to be sent, and two bytes more */
 };
 
 /* One for each CPU: the stack is too small. Private to the program. */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The lean way of pipes, beside those of lib/lean.h: one family on both sides, no VLAN tag, one
- * tenant who pays, out of the interface it came in on. The frame keeps its length, so it is written
- * where it lies. What is not so is left to lib/pipe_job.h, untouched, uncounted, and its counter
- * not taken.
+ * The lean way of pipes, beside those of lib/lean.h: one family on both sides, no VLAN tag, out of
+ * the interface it came in on. The frame keeps its length, so it is written where it lies. What is
+ * not so is left to lib/pipe_job.h, untouched, uncounted, and its counter not taken.
+ *
+ * One payer is charged at once. For two there is no stack left, next to their limits: the frame
+ * goes by way of the job, in three steps.
  *
  * Nearly half of what a frame costs is its two tags. The second is worked out before the window is
  * asked: two chains without a barrier between them run side by side.
@@ -14,13 +16,12 @@
 #include "lib/lean6.h"
 #include "lib/pipe_job.h"
 
-/* Whatever is not the plain case. */
-#define PC_PIPE_NOT_LEAN (PC_PIPE_IN_PLAIN | PC_PIPE_OUT_PLAIN)
+/* In place of a reason: the job says what is to be done. */
+#define PC_PIPE_LEAN_JOB PC_REASON_COUNT
 
-/* Where things lie, and what of the packet is needed. */
+/* Beside the flow, what becomes of a packet. */
 struct pc_pipe_lean {
-	__u32 udp_len;
-	__u32 wire;
+	__u64 tag;
 	__u32 payload;
 	__u8 tos;
 };
@@ -30,57 +31,13 @@ static __always_inline __u32 pc_pipe_lean_udp(bool six)
 	return six ? PC_LEAN6_PORTS : PC_LEAN_PORTS;
 }
 
-static __always_inline bool pc_pipe_lean_mine(const struct pc_pipe *pipe, const void *data,
-					      bool six)
+/* Headers of a packet around the payload. */
+static __always_inline __u32 pc_pipe_lean_more(bool six)
 {
-	struct pc_pkt pkt = { .ip = (void *)data + PC_LEAN_LINK,
-			      .udp = (void *)data + pc_pipe_lean_udp(six) };
-
-	return !(pipe->flags & PC_PIPE_NOT_LEAN) && !(pipe->flow.flags & PC_FLOW_OUT6) == !six &&
-	       pipe->other_slot == PC_PIPE_NOBODY && pc_pipe_from(pipe, &pkt, six);
+	return pc_ip_header(six) + sizeof(struct udphdr) + PC_PIPE_HEADER;
 }
 
-/* Where it goes, if by this way. @wire: of the packet, before and after. */
-static __always_inline const struct pc_nexthop *pc_pipe_lean_nexthop(const struct xdp_md *ctx,
-								     const struct pc_pipe *pipe,
-								     __u32 wire)
-{
-	__u32 index = pipe->flow.nexthop;
-	struct pc_nexthop_slot *slot = bpf_map_lookup_elem(&pc3_nexthop, &index);
-	const struct pc_nexthop *nh;
-
-	if (pc_unlikely(!slot))
-		return NULL;
-	nh = (*(volatile __u32 *)&slot->active & 1) ? &slot->copy[1] : &slot->copy[0];
-	if (pc_unlikely(nh->ifindex != ctx->ingress_ifindex || nh->l2_len != PC_LEAN_LINK ||
-			wire > nh->mtu))
-		return NULL;
-	return nh;
-}
-
-static __always_inline enum pc_reason pc_pipe_lean_charge(const struct pc_pipe *pipe,
-							  struct pc_pipe_lean *lean, __u64 now)
-{
-	struct pc_count *count = pc_count_slot(pipe->flow.slot);
-	bool up = pipe->flow.flags & PC_FLOW_UP;
-	struct pc_side side = {
-		.tenant = pipe->flow.tenant,
-		.slot = pipe->flow.slot,
-		.direction = up ? PC_RATE_UP : PC_RATE_DOWN,
-		.payload = lean->payload,
-		.wire = lean->wire,
-	};
-	enum pc_reason reason;
-
-	if (pc_unlikely(!count))
-		return PC_REASON_DROP_INTERNAL;
-	reason = pc_toll_take(&side, now, &lean->tos);
-	if (pc_unlikely(reason != PC_REASON_TX))
-		pc_toll_count(side.slot, reason);
-	else
-		pc_count_packet(up ? &count->up : &count->down, lean->payload, lean->wire);
-	return reason;
-}
+/* --- writing --- */
 
 /* TOS, TTL and addresses over those that came. */
 static __always_inline void pc_pipe_lean_ip4(void *data, const struct pc_flow *flow, __u8 tos)
@@ -112,91 +69,213 @@ static __always_inline void pc_pipe_lean_ip6(void *data, const struct pc_flow *f
 		*pc_u64_at(data, PC_LEAN6_ADDRS + 8 * i) = *pc_u64_at(flow->saddr, 8 * i);
 }
 
-/* @l4_sum: what the tag makes of the checksum. */
 static __always_inline void pc_pipe_lean_write(void *data, const struct pc_flow *flow,
-					       const struct pc_nexthop *nh, __u8 tos, __u32 l4_sum,
-					       bool six)
+					       const __u8 *l2, const struct pc_pipe_lean *lean,
+					       __be32 index, bool six)
 {
-	void *udp = data + pc_pipe_lean_udp(six);
+	void *udp = data + pc_pipe_lean_udp(six), *head = udp + sizeof(struct udphdr);
+	__u64 tag = *pc_u64_at(head, 16);
 	__be16 check = *pc_u16_at(udp, 6);
 
-	*pc_u64_at(data, 0) = *pc_u64_at(nh->l2, 0);
-	*pc_u32_at(data, 8) = *pc_u32_at(nh->l2, 8);
+	*pc_u64_at(data, 0) = *pc_u64_at(l2, 0);
+	*pc_u32_at(data, 8) = *pc_u32_at(l2, 8);
 	if (six)
-		pc_pipe_lean_ip6(data, flow, tos);
+		pc_pipe_lean_ip6(data, flow, lean->tos);
 	else
-		pc_pipe_lean_ip4(data, flow, tos);
+		pc_pipe_lean_ip4(data, flow, lean->tos);
 	*pc_u32_at(udp, 0) = *pc_u32_at(&flow->sport, 0);
 	/* As in lib/lean.h: 1 more, and the complement of two, so that zero comes out as 0xffff. */
 	if (pc_likely(check))
-		*pc_u16_at(udp, 6) =
-			-pc_lean_fold(pc_csum_gone16(check) + flow->l4_diff + l4_sum + 1);
+		*pc_u16_at(udp, 6) = -pc_lean_fold(pc_csum_gone16(check) + flow->l4_diff +
+						   pc_csum_diff32(tag, lean->tag) +
+						   pc_csum_diff32(tag >> 32, lean->tag >> 32) + 1);
+	*pc_u32_at(head, 4) = index;
+	*pc_u64_at(head, 16) = lean->tag;
 }
 
-/* Tags, window, limits, and the frame is another. @at: its header. */
-static __always_inline enum pc_reason pc_pipe_lean_go(void *data, struct pc_pipe *pipe,
-						      const struct pc_nexthop *nh,
-						      struct pc_pipe_lean *lean,
-						      struct pc_pipe_head *head, __u64 now,
-						      bool six)
+/* --- one payer --- */
+
+static __always_inline enum pc_reason pc_pipe_lean_charge(const struct pc_pipe *pipe,
+							  struct pc_pipe_lean *lean, bool six)
 {
-	void *at = data + pc_pipe_lean_udp(six) + sizeof(struct udphdr);
-	__u64 tag = head->tag, counter = head->counter;
+	struct pc_count *count = pc_count_slot(pipe->flow.slot);
+	bool up = pipe->flow.flags & PC_FLOW_UP;
+	struct pc_side side = {
+		.tenant = pipe->flow.tenant,
+		.slot = pipe->flow.slot,
+		.direction = up ? PC_RATE_UP : PC_RATE_DOWN,
+		.payload = lean->payload,
+		.wire = lean->payload + pc_pipe_lean_more(six),
+	};
 	enum pc_reason reason;
-	__u32 l4_sum;
+
+	if (pc_unlikely(!count))
+		return PC_REASON_DROP_INTERNAL;
+	reason = pc_toll_take(&side, pc_clock_now(), &lean->tos);
+	if (pc_unlikely(reason != PC_REASON_TX))
+		pc_toll_count(side.slot, reason);
+	else
+		pc_count_packet(up ? &count->up : &count->down, lean->payload, side.wire);
+	return reason;
+}
+
+/* --- two payers --- */
+
+static __always_inline enum pc_reason pc_pipe_lean_job(const struct pc_pipe *pipe,
+						       const struct pc_nexthop *nh,
+						       const struct pc_pipe_lean *lean)
+{
+	struct pc_job *job = pc_job_get();
+
+	if (pc_unlikely(!job))
+		return PC_REASON_DROP_INTERNAL;
+	*pc_u64_at(job->l2, 0) = *pc_u64_at(nh->l2, 0);
+	*pc_u64_at(job->l2, 8) = *pc_u64_at(nh->l2, 8);
+	job->head.pipe = pipe->out;
+	job->head.tag = lean->tag;
+	job->plan.payload = lean->payload;
+	job->plan.head_out = PC_PIPE_HEADER;
+	job->plan.pad_out = 0;
+	pc_pipe_plan(job, pipe, lean->tos);
+	return PC_PIPE_LEAN_JOB;
+}
+
+/* Charges both; or leaves both as they were. */
+__noinline int pc_pipe_lean_pay(void)
+{
+	struct pc_job *job = pc_job_get();
+	enum pc_reason reason = PC_REASON_DROP_INTERNAL;
+
+	if (!job)
+		return reason;
+	reason = pc_job_charge(job, true);
+	if (pc_unlikely(reason != PC_REASON_TX))
+		return reason;
+	reason = pc_job_charge(job, false);
+	if (pc_unlikely(reason != PC_REASON_TX))
+		pc_job_undo(job, true);
+	return reason;
+}
+
+static __always_inline bool pc_pipe_lean_out_as(struct xdp_md *ctx, const struct pc_job *job,
+						bool six)
+{
+	void *data = (void *)(long)ctx->data;
+	struct pc_pipe_lean lean = { .tag = job->head.tag, .tos = job->plan.tos };
+
+	if (data + pc_pipe_lean_udp(six) + sizeof(struct udphdr) + PC_PIPE_HEADER >
+	    (void *)(long)ctx->data_end)
+		return false;
+	pc_pipe_lean_write(data, &job->flow, job->l2, &lean, job->head.pipe, six);
+	return true;
+}
+
+/* Both have paid. PC_REASON_TX: ready to be sent, and counted. */
+__noinline int pc_pipe_lean_out(struct xdp_md *ctx)
+{
+	struct pc_job *job = pc_job_get();
+	struct pc_count *up, *down;
+	bool out;
+
+	if (!job)
+		return PC_REASON_DROP_INTERNAL;
+	out = job->flow.flags & PC_FLOW_OUT6 ? pc_pipe_lean_out_as(ctx, job, true)
+					     : pc_pipe_lean_out_as(ctx, job, false);
+	up = pc_count_slot(job->up_slot);
+	down = pc_count_slot(job->down_slot);
+	if (pc_unlikely(!out || !up || !down))
+		return PC_REASON_DROP_INTERNAL;
+	pc_count_packet(&up->up, job->plan.payload, job->plan.up_wire);
+	pc_count_packet(&down->down, job->plan.payload, job->plan.up_wire);
+	return PC_REASON_TX;
+}
+
+/* --- judging --- */
+
+static __always_inline bool pc_pipe_lean_mine(const struct pc_pipe *pipe, const void *data,
+					      bool six)
+{
+	struct pc_pkt pkt = { .ip = (void *)data + PC_LEAN_LINK,
+			      .udp = (void *)data + pc_pipe_lean_udp(six) };
+
+	return !(pipe->flags & (PC_PIPE_IN_PLAIN | PC_PIPE_OUT_PLAIN)) &&
+	       !(pipe->flow.flags & PC_FLOW_OUT6) == !six && pc_pipe_from(pipe, &pkt, six);
+}
+
+/* Where it goes, if by this way. @wire: of the packet, before and after. */
+static __always_inline const struct pc_nexthop *pc_pipe_lean_nexthop(const struct xdp_md *ctx,
+								     const struct pc_pipe *pipe,
+								     __u32 wire)
+{
+	__u32 index = pipe->flow.nexthop;
+	struct pc_nexthop_slot *slot = bpf_map_lookup_elem(&pc3_nexthop, &index);
+	const struct pc_nexthop *nh;
+
+	if (pc_unlikely(!slot))
+		return NULL;
+	nh = (*(volatile __u32 *)&slot->active & 1) ? &slot->copy[1] : &slot->copy[0];
+	if (pc_unlikely(nh->ifindex != ctx->ingress_ifindex || nh->l2_len != PC_LEAN_LINK ||
+			wire > nh->mtu))
+		return NULL;
+	return nh;
+}
+
+/* Tags and window. */
+static __always_inline enum pc_reason pc_pipe_lean_prove(const struct pc_pipe *pipe,
+							 struct pc_pipe_head *head,
+							 struct pc_pipe_lean *lean)
+{
+	__u64 tag = head->tag, counter = head->counter;
 
 	if (pc_unlikely(pc_pipe_tag_of(pipe->in_key, head, lean->payload) != tag))
 		return PC_REASON_DROP_PIPE_TAG;
 	pc_pipe_next_hop(pipe, head, lean->payload);
-	reason = pc_pipe_take(pipe->window, counter);
-	if (pc_unlikely(reason != PC_REASON_TX))
-		return reason;
-	reason = pc_pipe_lean_charge(pipe, lean, now);
-	if (pc_unlikely(reason != PC_REASON_TX))
-		return reason;
-	l4_sum = pc_csum_diff32((__u32)tag, (__u32)head->tag) +
-		 pc_csum_diff32((__u32)(tag >> 32), (__u32)(head->tag >> 32));
-	pc_pipe_lean_write(data, &pipe->flow, nh, lean->tos, l4_sum, six);
-	*pc_u32_at(at, 4) = pipe->out;
-	*pc_u64_at(at, 16) = head->tag;
-	return PC_REASON_TX;
+	lean->tag = head->tag;
+	return pc_pipe_take(pipe->window, counter);
 }
 
 static __always_inline enum pc_reason pc_pipe_lean_as(struct xdp_md *ctx, bool six)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	void *udp = data + pc_pipe_lean_udp(six);
-	__u64 now = pc_clock_now();
 	const struct pc_nexthop *nh;
 	struct pc_pipe_lean lean;
 	struct pc_pipe_head head;
+	enum pc_reason reason;
 	struct pc_pipe *pipe;
 	__u32 index;
 
 	if (pc_unlikely(udp + sizeof(struct udphdr) + PC_PIPE_HEADER > end))
 		return PC_REASON_PASS_UNUSUAL;
-	lean.udp_len = bpf_ntohs(*pc_u16_at(udp, 4));
-	lean.wire = lean.udp_len + pc_ip_header(six);
-	lean.payload = lean.udp_len - sizeof(struct udphdr) - PC_PIPE_HEADER;
-	lean.tos = six ? bpf_ntohs(*pc_u16_at(data, PC_LEAN6_TYPE + 2)) >> 4
-		       : *(__u8 *)(data + PC_LEAN_TYPE + 3);
 	pc_pipe_copy(&head, udp + sizeof(struct udphdr));
 	if (pc_unlikely(!pc_pipe_well_formed(&head)))
 		return PC_REASON_PASS_UNUSUAL;
 	index = head.pipe;
 	pipe = bpf_map_lookup_elem(&pc3_pipe, &index);
 	if (pc_unlikely(!pipe || !pc_pipe_lean_mine(pipe, data, six) ||
-			now >= pipe->flow.expires_ns))
+			pc_clock_now() >= pipe->flow.expires_ns))
 		return PC_REASON_PASS_UNUSUAL;
-	nh = pc_pipe_lean_nexthop(ctx, pipe, lean.wire);
+	lean.payload = bpf_ntohs(*pc_u16_at(udp, 4)) - sizeof(struct udphdr) - PC_PIPE_HEADER;
+	nh = pc_pipe_lean_nexthop(ctx, pipe, lean.payload + pc_pipe_lean_more(six));
 	if (pc_unlikely(!nh))
 		return PC_REASON_PASS_UNUSUAL;
-	return pc_pipe_lean_go(data, pipe, nh, &lean, &head, now, six);
+	reason = pc_pipe_lean_prove(pipe, &head, &lean);
+	if (pc_unlikely(reason != PC_REASON_TX))
+		return reason;
+	lean.tos = six ? bpf_ntohs(*pc_u16_at(data, PC_LEAN6_TYPE + 2)) >> 4
+		       : *(__u8 *)(data + PC_LEAN_TYPE + 3);
+	if (pipe->other_slot != PC_PIPE_NOBODY)
+		return pc_pipe_lean_job(pipe, nh, &lean);
+	reason = pc_pipe_lean_charge(pipe, &lean, six);
+	if (pc_unlikely(reason != PC_REASON_TX))
+		return reason;
+	pc_pipe_lean_write(data, &pipe->flow, nh->l2, &lean, pipe->out, six);
+	return PC_REASON_TX;
 }
 
 /*
- * A frame that lib/lean.h has read. PC_REASON_TX: ready to be sent, and counted for whom it is.
- * PC_REASON_PASS_UNUSUAL: not for this way. DROP_*.
+ * A frame that lib/lean.h has read. PC_REASON_TX: ready to be sent, and counted.
+ * PC_REASON_PASS_UNUSUAL: not for this way. PC_PIPE_LEAN_JOB: two have to pay. DROP_*.
  */
 __noinline int pc_pipe_lean4(struct xdp_md *ctx)
 {

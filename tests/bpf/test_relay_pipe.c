@@ -235,22 +235,27 @@ static void test_damaged_payload(void **state)
 /* Who pays and who is counted: one side, the other direction, both ends. */
 static void test_sides(void **state)
 {
-	struct pipe_way way = pipe_way(false, false);
-	uint8_t bytes[PIPE_MAX + 64];
-	struct frame_spec spec = spec_of(&way, bytes, 1, 50);
+	for (size_t i = 0; i < RIG_COUNT(families); i++) {
+		struct rig *rig = rig_new("relay.bpf.o");
+		struct pipe_way way = pipe_way(families[i][0], families[i][1]);
+		size_t wire = 50 + 24 + (families[i][1] ? 48 : 28);
+		uint8_t bytes[PIPE_MAX + 64];
+		struct frame_spec spec = spec_of(&way, bytes, 1, 50);
 
-	way.down = true;
-	pipe_set(*state, &way);
-	expect_forward(*state, &way, &spec);
-	expect_slot(*state, PIPE_SLOT, false, 1, 50, 50 + 24 + 28);
-	expect_slot(*state, PIPE_OTHER, true, 0, 0, 0);
-	way.other_slot = PIPE_OTHER;
-	pipe_add(*state, &way);
-	spec = spec_of(&way, bytes, 2, 50);
-	expect_forward(*state, &way, &spec);
-	expect_slot(*state, PIPE_SLOT, false, 2, 100, 2 * (50 + 24 + 28));
-	expect_slot(*state, PIPE_OTHER, true, 1, 50, 50 + 24 + 28);
-	rig_expect_reasons(*state, PC_REASON_TX, 2);
+		way.down = true;
+		pipe_set(rig, &way);
+		expect_forward(rig, &way, &spec);
+		expect_slot(rig, PIPE_SLOT, false, 1, 50, wire);
+		expect_slot(rig, PIPE_OTHER, true, 0, 0, 0);
+		way.other_slot = PIPE_OTHER;
+		pipe_add(rig, &way);
+		spec = spec_of(&way, bytes, 2, 50);
+		expect_forward(rig, &way, &spec);
+		expect_slot(rig, PIPE_SLOT, false, 2, 100, 2 * wire);
+		expect_slot(rig, PIPE_OTHER, true, 1, 50, wire);
+		rig_expect_reasons(rig, PC_REASON_TX, 2);
+		rig_free(rig);
+	}
 }
 
 /* A TURN client and a pipe on one relay do not meet. */

@@ -57,6 +57,7 @@ enum kind {
 	PAIR,
 	HAIRPIN,
 	PIPE,
+	SHARED,
 	ACROSS,
 	FORGED,
 	SEND,
@@ -97,6 +98,7 @@ static const struct {
 	[PAIR] = { "there and back", 5, REPEAT, XDP_TX, false },
 	[HAIRPIN] = { "hairpin", 0, REPEAT, XDP_TX, false },
 	[PIPE] = { "pipe", 0, REPEAT, XDP_TX, true },
+	[SHARED] = { "pipe of two tenants", 0, REPEAT, XDP_TX, false },
 	[ACROSS] = { "pipe, IPv4 to IPv6 and back", 0, REPEAT, XDP_TX, false },
 	[FORGED] = { "forged pipe frame", 0, REPEAT, XDP_DROP, false },
 	[SEND] = { "Send to UDP", 0, REPEAT, XDP_TX, true },
@@ -119,10 +121,12 @@ static const struct endpoint peer = { 0xcb007105, 50101, false }; /* in the rang
 #define DATA_RELAYED 50300
 #define PIPE_PORT    1006
 #define ACROSS_PORT  1007
+#define SHARED_PORT  1008
 
 /* Numbers of pipes: one that leads to itself for each family, and two that lead to each other. */
 #define PIPE_NUMBER   1
 #define ACROSS_NUMBER 3
+#define SHARED_NUMBER 5
 
 static struct endpoint end_of(struct endpoint end, uint16_t port, bool six)
 {
@@ -266,7 +270,8 @@ static int add_pipe(struct bpf_object *obj, const struct endpoint ends[4], uint3
 		.out = htonl(out),
 		.flags = ends[0].six ? PC_PIPE_IN6 : 0,
 		.window = in,
-		.other_slot = PC_PIPE_NOBODY,
+		.other_slot = in == SHARED_NUMBER ? 1 : PC_PIPE_NOBODY,
+		.other_tenant = in == SHARED_NUMBER ? TENANT : 0,
 	};
 	struct pc_flow4_key key4 = { .saddr = htonl(ends[0].ip),
 				     .daddr = htonl(ends[1].ip),
@@ -294,9 +299,13 @@ static int fill_pipes(struct bpf_object *obj)
 	struct endpoint p4 = end_of(client, PIPE_PORT, false), p6 = end_of(client, PIPE_PORT, true);
 	struct endpoint a4 = end_of(client, ACROSS_PORT, false);
 	struct endpoint a6 = end_of(client, ACROSS_PORT, true);
+	struct endpoint t4 = end_of(client, SHARED_PORT, false);
 	int err = add_pipe(obj, (struct endpoint[]){ p4, s4, p4, s4 }, 1, 1);
 
 	err = err ?: add_pipe(obj, (struct endpoint[]){ p6, s6, p6, s6 }, 2, 2);
+	err = err
+		      ?: add_pipe(obj, (struct endpoint[]){ t4, s4, t4, s4 }, SHARED_NUMBER,
+				  SHARED_NUMBER);
 	err = err ?: add_pipe(obj, (struct endpoint[]){ a4, s4, a6, s6 }, 3, 4);
 	return err ?: add_pipe(obj, (struct endpoint[]){ a6, s6, a4, s4 }, 4, 3);
 }
@@ -344,7 +353,7 @@ static int fill_limits(struct bpf_object *obj)
 	};
 	struct pc_rate_root root = { .rate = rate.committed };
 	struct pc_credit credit = { .authorised = 1ull << 60 };
-	uint32_t up = pc_rate_index(TENANT, PC_RATE_UP), zero = 0, tenant = TENANT;
+	uint32_t up = pc_rate_index(TENANT, PC_RATE_UP), zero = 0, one = 1, tenant = TENANT;
 	uint32_t down = pc_rate_index(TENANT, PC_RATE_DOWN);
 	int err;
 
@@ -354,7 +363,8 @@ static int fill_limits(struct bpf_object *obj)
 	err = err ?: put(obj, PC_MAP_RATE, &down, &rate);
 	err = err ?: put(obj, PC_MAP_ROOT, &zero, &root);
 	err = err ?: put(obj, PC_MAP_QUOTA, &tenant, &credit);
-	return err ?: put(obj, PC_MAP_CREDIT, &zero, &credit);
+	err = err ?: put(obj, PC_MAP_CREDIT, &zero, &credit);
+	return err ?: put(obj, PC_MAP_CREDIT, &one, &credit);
 }
 
 static int fill_maps(struct bpf_object *obj)
@@ -470,6 +480,10 @@ static void build_frame(struct bench_case *c)
 	case PIPE:
 		datagram(c, end_of(client, PIPE_PORT, false), server, wrapped,
 			 pipe_frame(wrapped, c->six ? PIPE_NUMBER + 1 : PIPE_NUMBER, c->payload));
+		break;
+	case SHARED:
+		datagram(c, end_of(client, SHARED_PORT, false), server, wrapped,
+			 pipe_frame(wrapped, SHARED_NUMBER, c->payload));
 		break;
 	case ACROSS:
 		datagram(c, end_of(client, ACROSS_PORT, false), server, wrapped,
@@ -666,7 +680,7 @@ static int prog_of(const struct bench_case *c, struct bpf_object *empty, struct 
 {
 	if (c->kind == EMPTY)
 		return prog_fd(empty, "empty");
-	return prog_fd(c->kind == PIPE || c->kind == ACROSS ? pipes : relay, PC_PROG_RELAY);
+	return prog_fd(c->kind >= PIPE && c->kind <= ACROSS ? pipes : relay, PC_PROG_RELAY);
 }
 
 static int prepare(unsigned int rounds)

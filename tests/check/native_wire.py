@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """A second implementation of docs/protocol/native.md, written from that page, against the machine.
 
-Run by native_wire.sh with the path of tests/helpers/native_machine; prints TAP.
+Run by native_wire.sh with the paths of tests/helpers/native_machine and native_end; prints TAP.
 """
 import hashlib
 import hmac
@@ -312,7 +312,7 @@ class Peer:
             raise Refused('mac1')
         ticket = frame[14:14 + size]
         got = fields(self.hs.read(self.tokens[1], frame[14 + size:-16]))
-        if got[F_OBSERVED] != ADDRESS:
+        if self.observed and got[F_OBSERVED] != self.observed:
             raise Refused('observed')
         if not self.ik and self.check_statement(got[F_STATEMENT], self.hs.rs) != self.responder:
             raise Refused('identity')
@@ -408,8 +408,9 @@ class Machine:
                                         text=True)
         for line in before:
             self.run(line)
-        self.identity, self.static = (bytes.fromhex(x) for x in
-                                      self.run('seed ' + os.urandom(32).hex())[0].split()[1:])
+        out = self.run('seed ' + os.urandom(32).hex())
+        self.identity, self.static = (bytes.fromhex(x) for x in ' '.join(out).split()
+                                      if x not in ('self', 'static'))
 
     def run(self, line):
         self.process.stdin.write(line + '\n')
@@ -602,9 +603,166 @@ def test_renewal(program):
     m.close()
 
 
+# --- two ends of a pipe ---
+
+F_VERSION, PING = 3, bytes(range(8))
+IN_KEY, OUT_KEY = bytes([11]) * 16, bytes([22]) * 16
+
+
+class End(Peer):
+    """The other end: a session in INNER frames, data by epoch, directly too."""
+
+    def __init__(self, program, asks):
+        super().__init__()
+        self.m = Machine(program)
+        self.count, self.seen_data = 0, set()
+        self.got = self.m.run('open %s %d' % (self.identity.hex(), not asks))
+        if asks:
+            second = self.session(self.inner(self.first(self.m.identity)))
+            third = self.session(self.inner(self.third(second)))
+            assert self.open(third) == []
+            self.epoch = 0 if self.identity < self.m.identity else 1
+        else:
+            first = self.unwrap(one(self.got))
+            self.take_third(self.session(self.inner(self.second(first))))
+            assert self.who == self.m.identity
+            self.hello = self.open(self.session(self.inner(self.transport())))
+            self.epoch = 0 if self.m.identity < self.identity else 1
+
+    def frame(self, pipe, key, payload, flags):
+        self.count += 1
+        head = struct.pack('>BBHIQ', PIPE, flags, 0, pipe, self.count)
+        return head + siphash24(key, head + struct.pack('>I', len(payload))) + payload
+
+    def inner(self, session_frame):
+        self.got = self.m.frame(self.frame(11, IN_KEY, session_frame, 4))
+        return self.got
+
+    @staticmethod
+    def parts(frame, pipe, key):
+        kind, flags, zero, index, counter = struct.unpack('>BBHIQ', frame[:16])
+        if (kind, zero, index) != (PIPE, 0, pipe) or \
+                frame[16:24] != siphash24(key, frame[:16] + struct.pack('>I', len(frame) - 24)):
+            raise Refused('pipe frame')
+        return flags, counter, frame[24:]
+
+    def unwrap(self, frame):
+        flags, counter, payload = self.parts(frame, 22, OUT_KEY)
+        if flags != 4 or counter in self.seen_data:
+            raise Refused('inner frame')
+        self.seen_data.add(counter)
+        return payload
+
+    def session(self, lines):
+        return self.unwrap(one(lines))
+
+    def keys(self, asks):
+        return [self.export(b'pipe', bytes([1 if x == asks else 2])) for x in (True, False)]
+
+    def hop(self, index):
+        return self.export(b'hop', struct.pack('>I', index))[:16]
+
+    def agree(self, asks):
+        """The epoch of this session: its initiator offers it."""
+        token = struct.pack('>Q', self.epoch)
+        hello = (HELLO, {F_VERSION: b'\0\1', F_TOKEN: token})
+        say = self.transport(HELLO, field(F_VERSION, b'\0\1'), field(F_TOKEN, token))
+        if asks:
+            assert self.open(self.session(self.inner(say))) == [hello]
+        else:
+            assert self.hello == [hello], self.hello
+            self.inner(say)
+        assert 'ready' in self.got, self.got
+        self.send_data, self.receive_data = self.keys(asks)
+
+    def data(self, plain, direct=False):
+        counter, flags = self.count + 1, bytes([self.epoch])
+        payload = seal(self.send_data, counter, plain, flags)
+        if direct:
+            return self.frame(self.remote, self.hop(self.remote), payload, self.epoch)
+        return self.frame(11, IN_KEY, payload, self.epoch)
+
+    def open_data(self, frame, direct=False):
+        index, key = (self.index, self.hop(self.index)) if direct else (22, OUT_KEY)
+        flags, counter, payload = self.parts(frame, index, key)
+        if flags != self.epoch or counter in self.seen_data:
+            raise Refused('data')
+        self.seen_data.add(counter)
+        return unseal(self.receive_data, counter, payload, bytes([flags]))
+
+
+Peer.observed = ADDRESS
+End.observed = None
+
+
+def directly(lines):
+    return [bytes.fromhex(x.split()[1]) for x in lines if x.startswith('send-direct ')]
+
+
+def through(end):
+    for size in (0, 1, 500):
+        plain = os.urandom(size)
+        frame = end.data(plain)
+        assert end.m.frame(frame) == ['plain ' + plain.hex() if plain else 'plain']
+        assert end.m.frame(frame)[0].startswith('no '), 'it came twice'
+        bad = bytearray(end.data(plain))
+        bad[-1] ^= 1
+        assert end.m.frame(bytes(bad))[0].startswith('no ')
+        plain = os.urandom(size + 1)
+        assert end.open_data(one(end.m.run('data ' + plain.hex()))) == plain
+
+
+def test_end(program):
+    for asks in (True, False):
+        end = End(program, asks)
+        end.agree(asks)
+        through(end)
+        end.m.close()
+
+
+def test_direct(program):
+    for asks in (True, False):
+        end = End(program, asks)
+        end.agree(asks)
+        # It asks where it was told that we are; the answer makes the way a good one.
+        end.m.run('try')
+        asked = [end.open(f) for f in directly(end.m.run('time 100'))]
+        assert asked and asked[0][0][0] == HEARTBEAT, asked
+        token = asked[-1][0][1][F_TOKEN]
+        lines = end.m.run('direct ' + end.transport(ALIVE, field(F_TOKEN, token),
+                                                    field(F_OBSERVED, ADDRESS)).hex())
+        assert 'moved direct' in lines, lines
+        # Our question is answered to where it came from.
+        lines = end.m.run('direct ' + end.transport(HEARTBEAT, field(F_TOKEN, PING)).hex())
+        answers = [x for f in directly(lines) for x in end.open(f)]
+        assert (ALIVE, PING) in [(k, v.get(F_TOKEN)) for k, v in answers], answers
+        for size in (1, 500):
+            plain = os.urandom(size)
+            frame = end.data(plain, True)
+            for i in range(24):
+                bad = bytearray(frame)
+                bad[i] ^= 1
+                assert i == 0 or end.m.run('direct ' + bad.hex())[0].startswith('no '), i
+            assert end.m.run('direct ' + frame.hex()) == ['plain ' + plain.hex()]
+            assert end.m.run('direct ' + frame.hex())[0].startswith('no '), 'it came twice'
+            (frame,) = directly(end.m.run('data ' + plain.hex()))
+            assert end.open_data(frame, True) == plain
+        # The pipe still takes data, and after silence gets what may have been lost once more.
+        through_pipe = os.urandom(9)
+        assert end.m.frame(end.data(through_pipe)) == ['plain ' + through_pipe.hex()]
+        plain = os.urandom(20)
+        (lost,) = directly(end.m.run('data ' + plain.hex()))
+        again = sent(end.m.run('time 900'))
+        (frame,) = [f for f in again if f[24:] == lost[24:]]
+        assert end.open_data(frame) == plain
+        end.m.close()
+
+
 def main():
     tests = [test_begin, test_answer, test_psk, test_cookie_asked, test_cookie_given, test_wrong,
              test_renewal]
+    if len(sys.argv) > 2:
+        tests += [test_end, test_direct]
     failed = 0
     # SipHash's own vector (appendix A), and HChaCha20's (draft-irtf-cfrg-xchacha, 2.2.1).
     assert siphash24(bytes(range(16)), bytes(range(15))).hex() == 'e545be4961ca29a1'
@@ -612,7 +770,7 @@ def main():
         == '82413b4227b27bfed30e42508a877d73a0f9e4d58a74a853c12ec41326d3ecdc'
     for number, test in enumerate(tests, 1):
         try:
-            test(sys.argv[1])
+            test(sys.argv[2 if test in (test_end, test_direct) else 1])
             print('ok %d - %s' % (number, test.__name__))
         except (AssertionError, Refused, InvalidTag, KeyError, struct.error) as error:
             failed = 1

@@ -8,7 +8,7 @@
 #include "agent.h"
 #include "base/err.h"
 
-#define HEARTBEAT_NS (25 * PC_NS_PER_S)
+#define HEARTBEAT_NS (10 * PC_NS_PER_S) /* a NAT that forgot us is noticed so soon */
 #define STATEMENT_S  (7 * 86400ull)
 
 static void make_statement(struct agent *a, const uint8_t static_public[static 32],

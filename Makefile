@@ -126,8 +126,9 @@ $(B)/obj/%.o: %.c
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(foreach d,$(LIB_DIRS),$(eval $(call lib,$(d)): $(call obj_of,$(d))))
-$(LIB_DP_FAKE): $(patsubst %.c,$(B)/obj/%.o,$(wildcard userspace/dp/*_fake.c) userspace/dp/dp_info.c userspace/dp/dp_encode.c \
-	userspace/dp/dp_rate.c userspace/dp/dp_toll.c userspace/dp/dp_pipe.c userspace/dp/dp_pipe_encode.c userspace/dp/dp_pipe_user.c)
+DP_FAKE_SRC := $(wildcard userspace/dp/*_fake.c) $(addprefix userspace/dp/dp_,info.c encode.c rate.c toll.c \
+	pipe.c pipe_encode.c pipe_user.c)
+$(LIB_DP_FAKE): $(DP_FAKE_SRC:%.c=$(B)/obj/%.o)
 
 $(B)/lib/%.a:
 	@mkdir -p $(@D)
@@ -221,6 +222,7 @@ $(B)/bench/%: $(B)/obj/tools/bench/%.o $(LIBS_A)
 FUZZ_SRC := $(foreach d,userspace/base relay userspace/ctl userspace/store userspace/account,$(call src_of,$(d))) \
 	userspace/daemon/config.c userspace/daemon/config_keys.c \
 	userspace/daemon/config_tier.c qos/plan.c userspace/dp/dp_info.c
+build/fuzz/fuzz_pipe: $(DP_FAKE_SRC)
 build/fuzz/%: tests/fuzz/%.c $(FUZZ_SRC) $(B)/gen/version.h
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$@)

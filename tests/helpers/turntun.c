@@ -36,15 +36,16 @@
 #include "ecn.h"
 #include "turn_client.h"
 
-#define BATCH	     32
-#define BUF_SIZE     2048
-#define CONTROL_SIZE 128
-#define CHANNEL	     0x4abc
-#define HEADER	     4 /* of ChannelData */
-#define TUN_QUEUE    100000
-#define GREET_NS     (100 * PC_NS_PER_MS)
-#define RENEW_NS     (120 * PC_NS_PER_S) /* a permission ends after 300 s */
-#define GIVE_UP_NS   (20 * PC_NS_PER_S)
+#define BATCH		32
+#define BUF_SIZE	2048
+#define CONTROL_SIZE	128
+#define CHANNEL		0x4abc
+#define HEADER		4 /* of ChannelData */
+#define TUN_QUEUE	100000
+#define TUN_QUEUE_LEAST 2000
+#define GREET_NS	(100 * PC_NS_PER_MS)
+#define RENEW_NS	(120 * PC_NS_PER_S) /* a permission ends after 300 s */
+#define GIVE_UP_NS	(20 * PC_NS_PER_S)
 
 struct tunnel {
 	bool client, ecn;
@@ -370,8 +371,12 @@ static int open_tun(struct tunnel *t)
 		return -errno;
 	/* Flows fill their windows at once: the queue must hold them all. */
 	ifr.ifr_qlen = TUN_QUEUE;
-	if (ioctl(control, SIOCSIFTXQLEN, &ifr) < 0)
-		return -errno;
+	/* Older kernels have less. */
+	while (ioctl(control, SIOCSIFTXQLEN, &ifr) < 0) {
+		if (errno != ERANGE || ifr.ifr_qlen < TUN_QUEUE_LEAST)
+			return -errno;
+		ifr.ifr_qlen /= 2;
+	}
 	ifr.ifr_mtu = (int)t->mtu;
 	if (ioctl(control, SIOCSIFMTU, &ifr) < 0)
 		return -errno;

@@ -41,6 +41,10 @@ static int setup(void **ctx)
 
 static int teardown(void **ctx)
 {
+	char leases[sizeof(state) + 16];
+
+	snprintf(leases, sizeof(leases), "%s/lease.v1", state);
+	unlink(leases);
 	unlink(file);
 	rmdir(state);
 	return rmdir(dir);

@@ -18,8 +18,11 @@ A=$(peer_id a)
 B=$(peer_id b)
 check "a key file is the user's alone" [ "$(stat -c %a "$T/home-a/pcpeer/identity.key")" = 600 ]
 start_relay 1 || exit 1
+launch_peer a 1
+check "a relay that does not know the peer: one line" \
+	wait_for 10 grep -q "it does not know this peer" "$T/peer-a.log"
 know_peers 1 || exit 1
-start_peer a 1 || exit 1
+check "and once it does, the peer registers by itself" wait_for 10 is_now a '.relays[0].registered' true
 start_peer b 1 || exit 1
 ok "both peers register with the relay"
 check "the peers cannot reach each other" bash -c "! nsenter --net=/run/netns/$(ns a) ping -c 1 -W 1 192.168.2.2 >/dev/null"

@@ -174,4 +174,38 @@ build/bin/pcstat -s "$W/control.sock" drops
 	echo "the demo lost packets" >&2
 	exit 1
 }
+
+say "now by keys instead of credentials: peer B offers a service, peer A reaches it with pcpeer"
+relay_id=$(build/bin/pcctl -s "$W/control.sock" -j identity show | field peer_id)
+
+peer() { # SIDE ARGS...
+	local side=$1
+	shift
+	XDG_CONFIG_HOME=$W/home$side XDG_RUNTIME_DIR=$W/home$side in_ns "$side" build/bin/pcpeer "$@"
+}
+
+for side in A B; do
+	build/bin/pcctl -s "$W/control.sock" peer add "$side" "$(peer $side -j identity show | field peer_id)" \
+		--tenant alice
+	XDG_CONFIG_HOME=$W/home$side XDG_RUNTIME_DIR=$W/home$side \
+		spawn_in $side "$W/pcpeer$side.log" build/bin/pcpeer up --relay "203.0.113.100:3478/$relay_id"
+	wait_for 10 peer $side status
+done
+spawn_in B "$W/echo.log" build/tests/helpers/udpsink 127.0.0.1:7000 1000000000 600000 echo >/dev/null
+peer B trust add "$(peer A -j identity show | field peer_id)"
+peer B expose udp:7000 --to 127.0.0.1:7000
+peer A connect "$(peer B -j identity show | field peer_id)" udp:7000 --listen 127.0.0.1:7000
+ready() { [ "$(peer A -j status | field 'connects[0].ready')" = true ]; }
+if ! wait_for 15 ready; then
+	cat "$W"/pcpeer?.log "$W/pcd.log" >&2
+	exit 1
+fi
+talk=$(in_ns A python3 tests/helpers/udptalk.py 127.0.0.1 7000 1000 4 1000)
+echo "$talk"
+peer A status
+build/bin/pcstat -s "$W/control.sock" tenant
+[ "$(jq '.sent == .back' <<<"$talk")" = true ] || {
+	echo "the demo lost datagrams" >&2
+	exit 1
+}
 say "every packet came back; removing the namespaces"

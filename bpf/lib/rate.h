@@ -37,8 +37,9 @@
 /* An idle CPU sees a new configuration after this at the latest. */
 #define PC_RATE_LEASE_NS    100000000ull
 #define PC_RATE_SIGNAL_NS   100000000ull
-#define PC_RATE_SIGNAL_ROWS 8u /* signals come at most sqrt(8) times closer */
-#define PC_RATE_STEP_SHIFT  6  /* a step of the early signal: depth / 64 */
+#define PC_RATE_FORGET_NS   2000000000ull /* after which the last signal's level means nothing */
+#define PC_RATE_SIGNAL_ROWS 8u		  /* signals come at most sqrt(8) times closer */
+#define PC_RATE_STEP_SHIFT  6		  /* a step of the early signal: depth / 64 */
 
 enum pc_rate_verdict {
 	PC_RATE_PASS,
@@ -257,7 +258,8 @@ PC_RATE_INLINE __u32 pc_rate_signal_ms(__u32 count)
  * The early signal: one at a time, and time for the sender to answer before the next. Then another
  * only when the committed clock climbed by a step in spite of the last one, and closer. Without the
  * step a sender is cut twice for one excess: his answer takes a round trip and more to show, and
- * until then the clock climbs.
+ * until then the clock climbs. The level of the last one sinks with the clock, while that is near
+ * its limit, and holds for some time below: who sends just at his rate stays near for seconds.
  */
 PC_RATE_INLINE bool pc_rate_signal(struct pc_rate_clock *clock, __u64 now, __u64 backlog,
 				   __u32 depth)
@@ -271,7 +273,7 @@ PC_RATE_INLINE bool pc_rate_signal(struct pc_rate_clock *clock, __u64 now, __u64
 
 	if (now < next)
 		return false;
-	if (now - next >= PC_RATE_SIGNAL_NS)
+	if (now - next >= PC_RATE_FORGET_NS)
 		count = 1;
 	else if (level > before + step)
 		count = last + 1;

@@ -82,6 +82,30 @@ static void test_signal_once(void **state)
 	assert_int_equal(drops[0], from);
 }
 
+/* A sender that answered goes on just at its rate: away from the limit and back is no new excess.
+ */
+static void test_signal_again(void **state)
+{
+	struct bed b;
+
+	bed_init(&b, 10000000);
+	b.rate.lease = 0;
+	b.clock.committed_ns = T0 + 940 * MS;
+	assert_int_equal(offer(&b, 0, T0, 1500, 0), PC_RATE_DROP_RATE);
+	b.clock.committed_ns = T0 + 500 * MS + 920 * MS;
+	assert_int_equal(offer(&b, 0, T0 + 500 * MS, 1500, 0), PC_RATE_PASS);
+	b.clock.committed_ns = T0 + 1000 * MS + 945 * MS;
+	assert_int_equal(offer(&b, 0, T0 + 1000 * MS, 1500, 0), PC_RATE_PASS);
+	/* Higher by a step is; and the limit is what it was. */
+	b.clock.committed_ns = T0 + 1200 * MS + 965 * MS;
+	assert_int_equal(offer(&b, 0, T0 + 1200 * MS, 1500, 0), PC_RATE_DROP_RATE);
+	b.clock.committed_ns = T0 + 1300 * MS + 1001 * MS;
+	assert_int_equal(offer(&b, 0, T0 + 1300 * MS, 1500, 0), PC_RATE_DROP_RATE);
+	/* After seconds the last one is forgotten. */
+	b.clock.committed_ns = T0 + 5000 * MS + 940 * MS;
+	assert_int_equal(offer(&b, 0, T0 + 5000 * MS, 1500, 0), PC_RATE_DROP_RATE);
+}
+
 /* ECN-capable packets are marked and pass; what is marked already is not dropped. */
 static void test_mark(void **state)
 {
@@ -271,12 +295,12 @@ static void test_wrap(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_signal_apart), cmocka_unit_test(test_signal_closer),
-		cmocka_unit_test(test_signal_waits), cmocka_unit_test(test_signal_once),
-		cmocka_unit_test(test_mark),	     cmocka_unit_test(test_root_classes),
-		cmocka_unit_test(test_entitlement),  cmocka_unit_test(test_root_real_bytes),
-		cmocka_unit_test(test_quota),	     cmocka_unit_test(test_quota_counts_bytes),
-		cmocka_unit_test(test_wrap),
+		cmocka_unit_test(test_signal_apart),	   cmocka_unit_test(test_signal_closer),
+		cmocka_unit_test(test_signal_waits),	   cmocka_unit_test(test_signal_once),
+		cmocka_unit_test(test_signal_again),	   cmocka_unit_test(test_mark),
+		cmocka_unit_test(test_root_classes),	   cmocka_unit_test(test_entitlement),
+		cmocka_unit_test(test_root_real_bytes),	   cmocka_unit_test(test_quota),
+		cmocka_unit_test(test_quota_counts_bytes), cmocka_unit_test(test_wrap),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -6,7 +6,7 @@
 #   --quick    short runs of few cases: whether it works
 #   --out      where rates.json, rates.txt and the plots go (build/bench)
 #   --xdp      native or off: the kernel's limiter or that of user space (native)
-#   --guest    instead of all this: a flow over 40 ms of netem, in Debian's kernel in QEMU (20 Mbit/s,
+#   --guest    instead of all this: a flow over 40 ms of netem, in Debian's kernel in QEMU (5 Mbit/s,
 #              for it is emulated; tests/kernels/test_netem.sh)
 #   SECTION    flows, pool, join, tiers, udp, many: those alone
 # Takes about 15 minutes.

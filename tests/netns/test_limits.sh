@@ -15,7 +15,8 @@ topo_star
 start_sink
 mkdir "$T/state"
 mount -t tmpfs -o size=1m pc-state "$T/state" && mounts+=("$T/state")
-pcd_config "$T/pcd.conf" "relay max-sessions = 3" "relay stranger-replies = 0"
+pcd_config "$T/pcd.conf" "relay max-sessions = 3" "relay max-tenants = 100" \
+	"relay stranger-replies = 0"
 start_pcd relay "$T/pcd.conf" || exit 1
 tenant u p --max-channels 512 >"$T/out" && tenant v p --max-allocations 1 >"$T/out" || exit 1
 
@@ -173,7 +174,8 @@ in_ns peer2 ping -c 1 -W 2 198.18.3.1 >/dev/null
 xdp_pass peer2 eth0
 spawn_in peer2 "$T/sink2.log" "$PC_HELPERS/udpsink" 198.18.3.2:7000 1000000 600000 echo
 wait_for 5 grep -qs ready "$T/sink2.log"
-pcd_config "$T/pcd.conf" "node user = nobody" "relay max-sessions = 20" "relay interface = q0" \
+pcd_config "$T/pcd.conf" "node user = nobody" "relay max-sessions = 20" \
+	"relay max-tenants = 100" "relay interface = q0" \
 	"relay stranger-replies = 0"
 sed -i 's/^relay-address.*/relay-address = 198.18.1.1/' "$T/pcd.conf"
 log_new

@@ -10,7 +10,7 @@
  *   send N SIZE RATE       N frames of SIZE payload bytes through the last pipe, RATE a second
  *   forge N                frames with a wrong tag
  *   replay N               the last frame that was sent, again
- *   move [LOCAL]           another socket, as behind a NAT that forgot; tells nobody
+ *   move [LOCAL]           another socket, as behind a NAT that forgot; tells nobody until beat
  *   beat                   a message to the relay now
  *   spoof LOCAL            what it said last to the relay, from another socket: as it was, then
  *                          with a higher counter
@@ -59,6 +59,7 @@ static struct {
 	size_t last_len;
 	uint8_t said[PC_NATIVE_MAX_FRAME]; /* to the relay, last */
 	size_t said_len;
+	bool silent; /* to the relay: what is due is lost */
 	uint64_t sent, received, bad, bytes;
 } me = { .fd = -1 };
 
@@ -73,6 +74,8 @@ static void send_datagram(const void *data, size_t len)
 
 static void on_send(void *ctx, const struct pc_native_path *path, const void *data, size_t len)
 {
+	if (me.silent)
+		return;
 	memcpy(me.said, data, len);
 	me.said_len = len;
 	send_datagram(data, len);
@@ -351,6 +354,7 @@ static bool do_spoof(const char *local)
 
 static bool do_beat(void)
 {
+	me.silent = false;
 	return me.pipe && pc_agent_send_candidates(me.agent, me.pipe, NULL, 0, me.now) == 0;
 }
 
@@ -369,8 +373,10 @@ static bool command(const char *line)
 		return do_send(a, b, c);
 	if (strcmp(verb, "forge") == 0 || strcmp(verb, "replay") == 0)
 		return do_bad(a, verb[0] == 'r');
-	if (strcmp(verb, "move") == 0)
+	if (strcmp(verb, "move") == 0) {
+		me.silent = true;
 		return open_socket(a[0] ? a : NULL) == 0;
+	}
 	if (strcmp(verb, "beat") == 0)
 		return do_beat();
 	if (strcmp(verb, "spoof") == 0)

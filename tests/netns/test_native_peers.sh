@@ -94,6 +94,8 @@ start_peer a 1 2 || exit 1
 peer b expose udp:7000 --to 127.0.0.1:7000 >/dev/null
 began=$(date +%s%N)
 peer a connect "$B" udp:7000 --listen 127.0.0.1:7000 >/dev/null
+# What is sent before there is any way waits, but not for long.
+wait_for 5 is_now a '.connects[0].ready' true
 talk_in_background 150 6
 check "NATs that keep ports: directly" wait_for 5 is_now a '.peers[0].way' direct
 echo "# after $((($(date +%s%N) - began) / 1000000)) ms"

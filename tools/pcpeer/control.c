@@ -173,37 +173,6 @@ static void client_close(struct client_ctl *k)
 	k->framing = NULL;
 }
 
-/* False: the connection is over. */
-static bool client_flush(struct client_ctl *k)
-{
-	const void *data;
-	size_t len;
-
-	while ((data = pc_ctl_conn_output(k->framing, &len)) && len) {
-		ssize_t n = send(k->fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return errno == EAGAIN;
-		if (pc_ctl_conn_sent(k->framing, (size_t)n) < 0)
-			return false;
-	}
-	return true;
-}
-
-static bool client_read(struct client_ctl *k)
-{
-	char buf[8192];
-	ssize_t n = recv(k->fd, buf, sizeof(buf), MSG_DONTWAIT);
-
-	if (n == 0)
-		return false;
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR;
-	return pc_ctl_conn_input(k->framing, buf, (size_t)n) == 0;
-}
-
 static void on_client(struct ev_loop *loop, ev_io *io, int revents)
 {
 	struct client_ctl *k = io->data;
@@ -212,8 +181,8 @@ static void on_client(struct ev_loop *loop, ev_io *io, int revents)
 
 	ev_timer_again(loop, &k->idle);
 	if (revents & EV_READ)
-		alive = client_read(k);
-	if (!client_flush(k) || !alive) {
+		alive = pc_ctl_conn_read(k->framing, k->fd);
+	if (!pc_ctl_conn_flush(k->framing, k->fd) || !alive) {
 		client_close(k);
 		return;
 	}
@@ -252,48 +221,11 @@ static void on_accept(struct ev_loop *loop, ev_io *io, int revents)
 
 /* --- the socket --- */
 
-/* A socket whose owner died is removed; one that is answered is another agent's. */
-static int clear_stale(const struct sockaddr_un *sa)
-{
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct stat st;
-
-	if (fd < 0)
-		return -errno;
-	if (lstat(sa->sun_path, &st) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (!S_ISSOCK(st.st_mode))
-		return -EEXIST;
-	if (connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) == 0 || errno == EAGAIN)
-		return -EADDRINUSE;
-	return unlink(sa->sun_path) < 0 && errno != ENOENT ? -errno : 0;
-}
-
 static int open_socket(struct control *c)
 {
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	mode_t mask;
-	int rc;
+	int rc = config_make_folder(c->path);
 
-	if (fd < 0)
-		return -errno;
-	memcpy(sa.sun_path, c->path, sizeof(c->path));
-	rc = config_make_folder(c->path);
-	if (rc == 0)
-		rc = clear_stale(&sa);
-	if (rc < 0)
-		return rc;
-	mask = umask(0177); /* 0600 from the first moment */
-	rc = bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ? -errno : 0;
-	umask(mask);
-	if (rc == 0 && listen(fd, MAX_CLIENTS_CTL) < 0) {
-		rc = -errno;
-		unlink(c->path);
-	}
-	if (rc == 0)
-		c->fd = TAKE_FD(fd);
-	return rc;
+	return rc < 0 ? rc : pc_ctl_listen(c->path, 0177, MAX_CLIENTS_CTL, &c->fd); /* 0600 */
 }
 
 int control_new(struct agent *a, struct control **ret_control)

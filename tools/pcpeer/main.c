@@ -57,17 +57,11 @@ static const struct command commands[] = {
 
 int fail(const struct invocation *in, int status, const char *fmt, ...)
 {
-	char text[1024];
 	va_list ap;
-	size_t n;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	pc_cli_verror("pcpeer", in->json, status == EXIT_USAGE ? "; see pcpeer help" : "", fmt, ap);
 	va_end(ap);
-	n = strlen(text);
-	if (status == EXIT_USAGE)
-		snprintf(text + n, sizeof(text) - n, "; see pcpeer help");
-	pc_cli_error("pcpeer", in->json, text);
 	return status;
 }
 
@@ -263,19 +257,9 @@ static void fill_long(struct option *longs)
 	longs[OPT_COUNT + 3] = (struct option){ "help", no_argument, NULL, 'h' };
 }
 
-/* Errors about options have to know about -j, wherever it stands. */
-static bool wants_json(int argc, char **argv)
-{
-	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-		if (strcmp(argv[i], "-j") == 0 || strcmp(argv[i], "--json") == 0)
-			return true;
-	}
-	return false;
-}
-
 int main(int argc, char **argv)
 {
-	struct invocation in = { .json = wants_json(argc, argv) };
+	struct invocation in = { .json = pc_cli_wants_json(argc, argv) };
 	struct option longs[OPT_COUNT + 5] = { 0 };
 	bool want_help = false;
 	int o;

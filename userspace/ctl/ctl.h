@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 #include <jansson.h>
 
 #define PC_CTL_DEFAULT_SOCKET "/run/pcd/control.sock"
@@ -55,5 +56,16 @@ int pc_ctl_conn_input(struct pc_ctl_conn *c, const void *data, size_t len);
  */
 const void *pc_ctl_conn_output(struct pc_ctl_conn *c, size_t *ret_len);
 int pc_ctl_conn_sent(struct pc_ctl_conn *c, size_t len);
+
+/* Sends what there is, without waiting. False: the connection is over. */
+bool pc_ctl_conn_flush(struct pc_ctl_conn *c, int fd);
+/* Takes what has come, without waiting; what was read is wiped. False: the connection is over. */
+bool pc_ctl_conn_read(struct pc_ctl_conn *c, int fd);
+/*
+ * A socket that listens at @path, with the permissions that umask @mask leaves from the first
+ * moment on. The file of one whose owner died is replaced. 0, -EADDRINUSE (somebody answers there),
+ * -EEXIST (it is no socket), -ENAMETOOLONG and others.
+ */
+int pc_ctl_listen(const char *path, mode_t mask, int backlog, int *ret_fd);
 
 #endif

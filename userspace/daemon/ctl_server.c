@@ -64,42 +64,6 @@ static void conn_wait_for(struct conn *c, int events)
 	ev_io_start(loop, &c->io);
 }
 
-/* Sends what there is. Returns false when the connection is over. */
-static bool conn_flush(struct conn *c)
-{
-	const void *data;
-	size_t len;
-
-	while ((data = pc_ctl_conn_output(c->framing, &len)) && len) {
-		ssize_t n = send(c->fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return errno == EAGAIN;
-		if (pc_ctl_conn_sent(c->framing, (size_t)n) < 0)
-			return false;
-	}
-	return true;
-}
-
-static bool conn_read(struct conn *c)
-{
-	char buf[16384];
-	ssize_t n = recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT);
-	int rc;
-
-	if (n == 0)
-		return false;
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR;
-	rc = pc_ctl_conn_input(c->framing, buf, (size_t)n);
-	explicit_bzero(buf, (size_t)n);
-	if (rc < 0)
-		conn_flush(c); /* the reason, as far as it can be sent */
-	return rc == 0;
-}
-
 static void on_conn(struct ev_loop *loop, struct ev_io *io, int revents)
 {
 	struct conn *c = io->data;
@@ -108,9 +72,9 @@ static void on_conn(struct ev_loop *loop, struct ev_io *io, int revents)
 
 	ev_timer_again(loop, &c->idle);
 	if (revents & EV_READ)
-		alive = conn_read(c);
+		alive = pc_ctl_conn_read(c->framing, c->fd);
 	if (alive)
-		alive = conn_flush(c);
+		alive = pc_ctl_conn_flush(c->framing, c->fd);
 	if (!alive) {
 		conn_close(c);
 		return;
@@ -181,25 +145,6 @@ static void on_pause_over(struct ev_loop *loop, struct ev_timer *timer, int reve
 
 /* --- the socket --- */
 
-/* Whether somebody accepts connections on @sa; a socket file whose owner died is removed. */
-static int clear_stale(const struct sockaddr_un *sa)
-{
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct stat st;
-
-	if (fd < 0)
-		return -errno;
-	if (lstat(sa->sun_path, &st) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (!S_ISSOCK(st.st_mode))
-		return -EEXIST;
-	if (connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) == 0 || errno == EAGAIN)
-		return -EADDRINUSE;
-	if (errno != ECONNREFUSED && errno != ENOENT)
-		return -errno;
-	return unlink(sa->sun_path) < 0 && errno != ENOENT ? -errno : 0;
-}
-
 static int make_directory(const char *path)
 {
 	_cleanup_free_ char *copy = strdup(path);
@@ -211,27 +156,15 @@ static int make_directory(const char *path)
 
 static int open_socket(struct pc_ctl_server *s)
 {
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	_cleanup_close_ int fd = -1;
 	struct stat st;
-	mode_t mask;
-	int rc;
+	int rc = make_directory(s->path);
 
-	if (fd < 0)
-		return -errno;
-	memcpy(sa.sun_path, s->path, sizeof(s->path));
-	rc = make_directory(s->path);
+	if (rc == 0)
+		rc = pc_ctl_listen(s->path, 0117, MAX_CONNECTIONS, &fd); /* 0660 */
 	if (rc < 0)
 		return rc;
-	rc = clear_stale(&sa);
-	if (rc < 0)
-		return rc;
-	mask = umask(0117); /* 0660 from the first moment */
-	rc = bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ? -errno : 0;
-	umask(mask);
-	if (rc < 0)
-		return rc;
-	if (listen(fd, MAX_CONNECTIONS) < 0 || stat(s->path, &st) < 0) {
+	if (stat(s->path, &st) < 0) {
 		rc = -errno;
 		unlink(s->path);
 		return rc;

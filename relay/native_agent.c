@@ -130,8 +130,14 @@ static int send_msg(struct pc_agent *a, const struct pc_native_msg *msg)
 	return a->relay ? pc_native_send(a->n, a->relay, msg, a->now) : PC_ERR_STATE;
 }
 
+static void take_grant(struct held *e, const uint8_t grant[static PC_NATIVE_GRANT_LEN])
+{
+	memcpy(e->pipe.grant, grant, PC_NATIVE_GRANT_LEN);
+	e->pipe.granted = true;
+}
+
 static int ask(struct pc_agent *a, struct pc_native_msg *msg, const uint8_t *peer,
-	       uint32_t *ret_call)
+	       const uint8_t *grant, uint32_t *ret_call)
 {
 	struct held *e;
 	int rc = hold(a, &e);
@@ -144,7 +150,10 @@ static int ask(struct pc_agent *a, struct pc_native_msg *msg, const uint8_t *pee
 		e->pipe.remote = msg->remote;
 	a->last_call += a->last_call == UINT32_MAX ? 2 : 1; /* never 0 */
 	e->pipe.call = a->last_call;
-	msg->has |= BIT(CALL) | BIT(PIPE);
+	if (grant)
+		take_grant(e, grant);
+	msg->has |= BIT(CALL) | BIT(PIPE) | (grant ? BIT(GRANT) : 0);
+	msg->grant = grant;
 	msg->call = e->pipe.call;
 	msg->pipe = e->pipe.in;
 	rc = send_msg(a, msg);
@@ -157,7 +166,7 @@ static int ask(struct pc_agent *a, struct pc_native_msg *msg, const uint8_t *pee
 }
 
 int pc_agent_connect(struct pc_agent *a, const uint8_t peer[static 32], const char *service,
-		     uint64_t now, uint32_t *ret_call)
+		     const uint8_t *grant, uint64_t now, uint32_t *ret_call)
 {
 	struct pc_native_msg msg = { .type = PC_NATIVE_CONNECT, .has = BIT(PEER), .peer = peer };
 
@@ -169,18 +178,18 @@ int pc_agent_connect(struct pc_agent *a, const uint8_t peer[static 32], const ch
 		if (msg.service_len < 1 || msg.service_len > PC_NATIVE_MAX_SERVICE)
 			return PC_ERR_RANGE;
 	}
-	return ask(a, &msg, peer, ret_call);
+	return ask(a, &msg, peer, grant, ret_call);
 }
 
-int pc_agent_allocate(struct pc_agent *a, const struct pc_addr *remote, uint64_t now,
-		      uint32_t *ret_call)
+int pc_agent_allocate(struct pc_agent *a, const struct pc_addr *remote, const uint8_t *grant,
+		      uint64_t now, uint32_t *ret_call)
 {
 	struct pc_native_msg msg = { .type = PC_NATIVE_ALLOCATE,
 				     .has = BIT(REMOTE),
 				     .remote = *remote };
 
 	a->now = now;
-	return ask(a, &msg, NULL, ret_call);
+	return ask(a, &msg, NULL, grant, ret_call);
 }
 
 void pc_agent_close(struct pc_agent *a, struct pc_agent_pipe *pipe, uint16_t reason, uint64_t now)
@@ -347,18 +356,39 @@ void pc_agent_message(struct pc_agent *a, const struct pc_native_msg *msg, uint6
 
 /* --- the relay --- */
 
+/* The answer about one that the relay does not have is CLOSE. */
+static void say_keep(struct pc_agent *a, const struct held *e)
+{
+	struct pc_native_msg keep = { .type = PC_NATIVE_KEEP,
+				      .has = BIT(PIPE) | BIT(PIPE_TO),
+				      .pipe = e->pipe.in,
+				      .pipe_to = e->pipe.out };
+
+	if (e->pipe.granted) {
+		keep.has |= BIT(GRANT);
+		keep.grant = e->pipe.grant;
+	}
+	send_msg(a, &keep);
+}
+
+void pc_agent_grant(struct pc_agent *a, struct pc_agent_pipe *pipe,
+		    const uint8_t grant[static PC_NATIVE_GRANT_LEN], uint64_t now)
+{
+	struct held *e = pc_container_of(pipe, struct held, pipe);
+
+	a->now = now;
+	take_grant(e, grant);
+	say_keep(a, e);
+}
+
 static void say_register(struct pc_agent *a)
 {
 	struct pc_native_msg msg = { .type = PC_NATIVE_REGISTER };
-	struct pc_native_msg keep = { .type = PC_NATIVE_KEEP, .has = BIT(PIPE) | BIT(PIPE_TO) };
 
 	send_msg(a, &msg);
-	/* The answer to one that the relay does not have is CLOSE. */
 	for (const struct held *e = a->all; e; e = e->next) {
-		keep.pipe = e->pipe.in;
-		keep.pipe_to = e->pipe.out;
 		if (e->open)
-			send_msg(a, &keep);
+			say_keep(a, e);
 	}
 	/* Until it is confirmed: again soon. */
 	pc_timer_set(a->timers, &a->register_timer, a->now + 5 * PC_NS_PER_S);

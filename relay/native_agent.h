@@ -28,7 +28,9 @@ struct pc_agent_pipe {
 	struct pc_replay replay;
 	uint16_t mtu;
 	struct pc_addr relayed, remote; /* of a relayed port */
-	void *user;			/* of the owner */
+	bool granted;
+	uint8_t grant[PC_NATIVE_GRANT_LEN]; /* of a call of ours */
+	void *user;			    /* of the owner */
 };
 
 struct pc_agent_ops {
@@ -70,13 +72,17 @@ void pc_agent_tick(struct pc_agent *a, uint64_t now);
 uint64_t pc_agent_next_deadline(const struct pc_agent *a);
 
 /*
- * Asks for a pipe to @peer, or to the relayed port for @remote. The answer is ops->pipe_up or
- * ops->refused with *ret_call. 0, PC_ERR_STATE (no relay), PC_ERR_FULL, PC_ERR_RANGE, -ENOMEM.
+ * Asks for a pipe to @peer, or to the relayed port for @remote, by @grant (PC_NATIVE_GRANT_LEN
+ * bytes; NULL: without). The answer is ops->pipe_up or ops->refused with *ret_call. 0, PC_ERR_STATE
+ * (no relay), PC_ERR_FULL, PC_ERR_RANGE, -ENOMEM.
  */
 int pc_agent_connect(struct pc_agent *a, const uint8_t peer[static 32], const char *service,
-		     uint64_t now, uint32_t *ret_call);
-int pc_agent_allocate(struct pc_agent *a, const struct pc_addr *remote, uint64_t now,
-		      uint32_t *ret_call);
+		     const uint8_t *grant, uint64_t now, uint32_t *ret_call);
+int pc_agent_allocate(struct pc_agent *a, const struct pc_addr *remote, const uint8_t *grant,
+		      uint64_t now, uint32_t *ret_call);
+/* A later grant for a pipe that we asked for. The relay ends the pipe if it does not take it. */
+void pc_agent_grant(struct pc_agent *a, struct pc_agent_pipe *pipe,
+		    const uint8_t grant[static PC_NATIVE_GRANT_LEN], uint64_t now);
 /* Tells the relay; ops->pipe_down is not called. */
 void pc_agent_close(struct pc_agent *a, struct pc_agent_pipe *pipe, uint16_t reason, uint64_t now);
 int pc_agent_send_candidates(struct pc_agent *a, const struct pc_agent_pipe *pipe,

@@ -190,12 +190,15 @@ static void take_connect(struct pc_hub *h, struct hub_peer *caller, const struct
 					  .peer = pc_native_identity(caller->link) };
 	uint16_t reason = why_not(h, caller);
 	struct hub_call *call = NULL;
+	uint64_t until_ns = 0;
 
 	if (!reason && (!callee || !callee->registered))
 		reason = PC_NATIVE_R_UNKNOWN_PEER;
 	else if (!reason &&
 		 (callee == caller || !h->ops->may_connect(h->ctx, incoming.peer, msg->peer)))
 		reason = PC_NATIVE_R_REFUSED;
+	if (!reason)
+		reason = pc_hub_grant_judge(h, caller, msg, &until_ns);
 	if (!reason) {
 		call = call_new(h, caller, callee, msg);
 		reason = call ? 0 : PC_NATIVE_R_FULL;
@@ -204,6 +207,7 @@ static void take_connect(struct pc_hub *h, struct hub_peer *caller, const struct
 		pc_hub_refuse(h, caller->link, msg->call, reason);
 		return;
 	}
+	call->until_ns = until_ns;
 	incoming.call = call->id;
 	if (HAS(msg, SERVICE)) {
 		incoming.has |= BIT(SERVICE);
@@ -217,15 +221,20 @@ static void take_connect(struct pc_hub *h, struct hub_peer *caller, const struct
 static void take_accept(struct pc_hub *h, struct hub_peer *callee, const struct pc_native_msg *msg)
 {
 	struct hub_call *call = call_find(h, callee, msg->call);
+	uint16_t reason = 0;
 
 	/* The caller may have gone meanwhile. */
 	if (!call) {
 		pc_hub_refuse(h, callee->link, msg->call, PC_NATIVE_R_GONE);
 		return;
 	}
-	if (pc_hub_pipe_open(h, call, msg->pipe) < 0) {
-		pc_hub_refuse(h, callee->link, msg->call, PC_NATIVE_R_FULL);
-		pc_hub_call_end(call, PC_NATIVE_R_FULL);
+	if (call->until_ns && call->until_ns <= h->now)
+		reason = PC_NATIVE_R_EXPIRED;
+	else if (pc_hub_pipe_open(h, call, msg->pipe) < 0)
+		reason = PC_NATIVE_R_FULL;
+	if (reason) {
+		pc_hub_refuse(h, callee->link, msg->call, reason);
+		pc_hub_call_end(call, reason);
 		return;
 	}
 	call_free(call);
@@ -242,10 +251,13 @@ static void take_refuse(struct pc_hub *h, struct hub_peer *callee, const struct 
 static void take_allocate(struct pc_hub *h, struct hub_peer *peer, const struct pc_native_msg *msg)
 {
 	uint16_t reason = why_not(h, peer);
+	uint64_t until_ns = 0;
 	int rc = 0;
 
 	if (!reason)
-		rc = h->ops->port_open ? pc_hub_port_open(h, peer, msg) : PC_ERR_REFUSED;
+		reason = pc_hub_grant_judge(h, peer, msg, &until_ns);
+	if (!reason)
+		rc = h->ops->port_open ? pc_hub_port_open(h, peer, msg, until_ns) : PC_ERR_REFUSED;
 	if (!reason && rc < 0)
 		reason = rc == PC_ERR_REFUSED ? PC_NATIVE_R_REFUSED : PC_NATIVE_R_FULL;
 	if (reason)
@@ -280,11 +292,9 @@ static void take_candidates(struct pc_hub *h, struct hub_peer *peer,
 	pc_hub_send(h, to->link, &on);
 }
 
-static void take_money(struct pc_hub *h, struct hub_peer *peer, const struct pc_native_msg *msg)
+static void take_receipt(struct pc_hub *h, struct hub_peer *peer, const struct pc_native_msg *msg)
 {
-	if (HAS(msg, GRANT) && h->ops->grant)
-		h->ops->grant(h->ctx, peer->link, msg->grant);
-	if (msg->type == PC_NATIVE_RECEIPT && h->ops->receipt)
+	if (h->ops->receipt)
 		h->ops->receipt(h->ctx, peer->link, msg->receipt);
 }
 
@@ -297,7 +307,7 @@ void pc_hub_message(struct pc_hub *h, struct pc_native_link *link, const struct 
 		[PC_NATIVE_ALLOCATE] = take_allocate, [PC_NATIVE_CONNECT] = take_connect,
 		[PC_NATIVE_ACCEPT] = take_accept,     [PC_NATIVE_REFUSE] = take_refuse,
 		[PC_NATIVE_CLOSE] = take_close,	      [PC_NATIVE_CANDIDATES] = take_candidates,
-		[PC_NATIVE_RECEIPT] = take_money,     [PC_NATIVE_KEEP] = pc_hub_take_keep,
+		[PC_NATIVE_RECEIPT] = take_receipt,   [PC_NATIVE_KEEP] = pc_hub_take_keep,
 	};
 	struct hub_peer *peer;
 
@@ -307,9 +317,6 @@ void pc_hub_message(struct pc_hub *h, struct pc_native_link *link, const struct 
 	peer = peer_get(h, link);
 	if (!peer)
 		return;
-	/* A grant goes with whatever it pays for. */
-	if (msg->type != PC_NATIVE_RECEIPT)
-		take_money(h, peer, msg);
 	takes[msg->type](h, peer, msg);
 }
 

@@ -34,7 +34,8 @@ struct pc_hub_end {
 /* What the data plane needs. Frames of end 0 go to end 1, and the other way. */
 struct pc_hub_pipe {
 	struct pc_hub_end ends[2];
-	void *user; /* of the owner */
+	uint64_t until_ns; /* when its grant runs out; 0: it has none */
+	void *user;	   /* of the owner */
 };
 
 struct pc_hub_ops {
@@ -53,8 +54,15 @@ struct pc_hub_ops {
 	 */
 	int (*port_open)(void *ctx, struct pc_hub_pipe *pipe, const struct pc_addr *remote,
 			 struct pc_addr *ret_relayed);
+	/*
+	 * Judges the grant that a peer shows for what it asks for. 0 with the time at which it runs
+	 * out, or the enum pc_native_reason it is refused for. NULL: nobody looks at them.
+	 */
+	uint16_t (*grant)(void *ctx, struct pc_native_link *link, const uint8_t *grant,
+			  uint64_t *ret_until_ns);
+	/* The grant of @pipe has run out; pipe_del follows. NULL: nobody wants to know. */
+	void (*lapsed)(void *ctx, const struct pc_hub_pipe *pipe);
 	/* For the ledger; NULL: nobody wants them. */
-	void (*grant)(void *ctx, struct pc_native_link *link, const uint8_t *grant);
 	void (*receipt)(void *ctx, struct pc_native_link *link, const uint8_t *receipt);
 	void (*random)(void *ctx, void *buf, size_t len);
 };
@@ -84,7 +92,8 @@ uint64_t pc_hub_next_deadline(const struct pc_hub *h);
 /*
  * A pipe that the data plane forwards for an earlier hub, as @pipe says: indices, keys, paths,
  * peers; links are NULL. It ends when not both peers say within the lifetime of a registration that
- * they keep it. 0, PC_ERR_EXISTS, PC_ERR_FULL or -ENOMEM.
+ * they keep it, and at its until_ns if the peer that asked for it shows no other grant. 0,
+ * PC_ERR_EXISTS, PC_ERR_FULL or -ENOMEM.
  */
 int pc_hub_adopt(struct pc_hub *h, const struct pc_hub_pipe *pipe, uint64_t now,
 		 struct pc_hub_pipe **ret_pipe);

@@ -21,7 +21,8 @@ struct hub_peer {
 	bool greeted;
 	struct pc_timer timer; /* registration runs out */
 	struct pc_hub *hub;
-	uint32_t n_held; /* pipes and calls it asked for */
+	uint32_t n_held;    /* pipes and calls it asked for */
+	uint64_t grants_ns; /* when it has shown none for long enough */
 };
 
 /* A request that the other one has not answered yet. */
@@ -31,6 +32,7 @@ struct hub_call {
 	uint32_t id; /* as the callee knows it */
 	struct hub_peer *caller, *callee;
 	uint32_t caller_call, caller_pipe;
+	uint64_t until_ns; /* of the grant; 0: without */
 	struct pc_timer timer;
 };
 
@@ -48,6 +50,7 @@ struct hub_pipe {
 	struct hub_pipe *next, **pprev;
 	struct hub_peer *owner; /* who asked for it; NULL: did not come back yet */
 	struct hub_side sides[2];
+	struct pc_timer grant_timer;
 };
 
 struct pc_hub {
@@ -80,7 +83,8 @@ void pc_hub_peer_pipes_end(struct pc_hub *h, const struct pc_native_link *link);
  * code.
  */
 int pc_hub_pipe_open(struct pc_hub *h, const struct hub_call *call, uint32_t callee_pipe);
-int pc_hub_port_open(struct pc_hub *h, struct hub_peer *peer, const struct pc_native_msg *msg);
+int pc_hub_port_open(struct pc_hub *h, struct hub_peer *peer, const struct pc_native_msg *msg,
+		     uint64_t until_ns);
 /* Tells each end but the link @not. */
 void pc_hub_pipe_end(struct pc_hub *h, struct hub_pipe *p, const struct pc_native_link *not_to,
 		     uint16_t reason);
@@ -88,5 +92,12 @@ void pc_hub_pipe_end(struct pc_hub *h, struct hub_pipe *p, const struct pc_nativ
 void pc_hub_take_keep(struct pc_hub *h, struct hub_peer *peer, const struct pc_native_msg *msg);
 struct hub_pipe *pc_hub_pipe_of(const struct pc_hub *h, const struct pc_native_link *link,
 				uint32_t in, unsigned int *ret_end);
+
+/* --- native_hub_grant.c --- */
+/* Of the grant in @msg. 0, *ret_until_ns only if there is one; or the reason to refuse it. */
+uint16_t pc_hub_grant_judge(struct pc_hub *h, struct hub_peer *peer,
+			    const struct pc_native_msg *msg, uint64_t *ret_until_ns);
+/* The pipe ends at its until_ns. */
+void pc_hub_grant_watch(struct pc_hub *h, struct hub_pipe *p);
 
 #endif

@@ -104,12 +104,26 @@ static void tell_gone(struct pc_hub *h, struct pc_native_link *link, uint32_t pi
 	pc_hub_send(h, link, &msg);
 }
 
+/* After a restart. */
+static void come_back(struct hub_pipe *p, unsigned int i, struct hub_peer *peer)
+{
+	struct pc_hub_end *end = &p->pipe.ends[i];
+
+	end->link = peer->link;
+	end->path = *pc_native_path(peer->link);
+	if (i)
+		return;
+	p->owner = peer;
+	peer->n_held++;
+}
+
 void pc_hub_take_keep(struct pc_hub *h, struct hub_peer *peer, const struct pc_native_msg *msg)
 {
 	struct hub_side *side = side_find(h, msg->pipe_to);
 	struct hub_pipe *p = side ? side->p : NULL;
 	unsigned int i = p && side == &p->sides[1];
 	struct pc_hub_end *end = p ? &p->pipe.ends[i] : NULL;
+	uint16_t reason = 0;
 
 	if (!p || end->out != msg->pipe ||
 	    memcmp(end->peer, pc_native_identity(peer->link), sizeof(end->peer)) != 0) {
@@ -117,16 +131,19 @@ void pc_hub_take_keep(struct pc_hub *h, struct hub_peer *peer, const struct pc_n
 		return;
 	}
 	keep_side(h, p, i, PC_HUB_KEEPS);
-	if (end->link)
+	if (!end->link)
+		come_back(p, i, peer);
+	else if (i || !PC_NATIVE_HAS(msg, PC_NATIVE_F_GRANT))
 		return;
-	end->link = peer->link;
-	if (i == 0) {
-		p->owner = peer;
-		peer->n_held++;
-	}
-	end->path = *pc_native_path(peer->link);
-	if (h->ops->pipe_set(h->ctx, &p->pipe, true) < 0)
-		pc_hub_pipe_end(h, p, NULL, PC_NATIVE_R_FULL);
+	/* Who asked for it may show another grant, and has to show its own to another daemon. */
+	if (i == 0)
+		reason = pc_hub_grant_judge(h, peer, msg, &p->pipe.until_ns);
+	if (!reason && h->ops->pipe_set(h->ctx, &p->pipe, true) < 0)
+		reason = PC_NATIVE_R_FULL;
+	if (reason)
+		pc_hub_pipe_end(h, p, NULL, reason);
+	else
+		pc_hub_grant_watch(h, p);
 }
 
 /* --- making --- */
@@ -155,6 +172,7 @@ static struct hub_pipe *pipe_new(struct pc_hub *h, struct hub_peer *owner, uint3
 
 static void pipe_free(struct pc_hub *h, struct hub_pipe *p)
 {
+	pc_timer_cancel(&p->grant_timer);
 	for (unsigned int end = 0; end < 2; end++) {
 		pc_timer_cancel(&p->sides[end].timer);
 		pc_htab_remove(&h->by_in, &p->sides[end].by_in);
@@ -205,6 +223,7 @@ int pc_hub_pipe_open(struct pc_hub *h, const struct hub_call *call, uint32_t cal
 
 	if (!p)
 		return -ENOMEM;
+	p->pipe.until_ns = call->until_ns;
 	rc = fill_end(&p->pipe.ends[0], call->caller->link, call->caller_pipe);
 	if (rc == 0)
 		rc = fill_end(&p->pipe.ends[1], call->callee->link, callee_pipe);
@@ -217,12 +236,14 @@ int pc_hub_pipe_open(struct pc_hub *h, const struct hub_call *call, uint32_t cal
 	}
 	keep_side(h, p, 0, PC_HUB_KEEPS);
 	keep_side(h, p, 1, PC_HUB_KEEPS);
+	pc_hub_grant_watch(h, p);
 	tell_opened(h, &p->pipe, 0, call->caller_call);
 	tell_opened(h, &p->pipe, 1, call->id);
 	return 0;
 }
 
-int pc_hub_port_open(struct pc_hub *h, struct hub_peer *peer, const struct pc_native_msg *msg)
+int pc_hub_port_open(struct pc_hub *h, struct hub_peer *peer, const struct pc_native_msg *msg,
+		     uint64_t until_ns)
 {
 	struct pc_native_msg reply = { .type = PC_NATIVE_ALLOCATED,
 				       .has = BIT(CALL) | BIT(PIPE) | BIT(PIPE_TO) | BIT(RELAYED) |
@@ -236,6 +257,7 @@ int pc_hub_port_open(struct pc_hub *h, struct hub_peer *peer, const struct pc_na
 
 	if (!p)
 		return -ENOMEM;
+	p->pipe.until_ns = until_ns;
 	port = &p->pipe.ends[1];
 	port->remote = msg->remote;
 	rc = fill_end(&p->pipe.ends[0], peer->link, msg->pipe);
@@ -251,6 +273,7 @@ int pc_hub_port_open(struct pc_hub *h, struct hub_peer *peer, const struct pc_na
 		return rc;
 	}
 	keep_side(h, p, 0, PC_HUB_KEEPS);
+	pc_hub_grant_watch(h, p);
 	reply.pipe = p->pipe.ends[0].in;
 	reply.pipe_to = p->pipe.ends[0].out;
 	reply.relayed = port->relayed;
@@ -275,6 +298,7 @@ int pc_hub_adopt(struct pc_hub *h, const struct pc_hub_pipe *pipe, uint64_t now,
 	p->pipe = *pipe;
 	keep_side(h, p, 0, 1);
 	keep_side(h, p, 1, 1);
+	pc_hub_grant_watch(h, p);
 	*ret_pipe = &p->pipe;
 	return 0;
 }

@@ -281,13 +281,16 @@ const char *pc_native_reason_text(uint16_t reason)
 		[PC_NATIVE_R_UNKNOWN_TYPE] = "the other side does not know this message",
 		[PC_NATIVE_R_MALFORMED] = "malformed message",
 		[PC_NATIVE_R_FULL] = "no room left",
-		[PC_NATIVE_R_EXPIRED] = "expired",
+		[PC_NATIVE_R_EXPIRED] = "the grant has run out",
 		[PC_NATIVE_R_CREDIT] = "no credit left",
 		[PC_NATIVE_R_GONE] = "the other end is gone",
 		[PC_NATIVE_R_SHUTDOWN] = "the other side is shutting down",
 		[PC_NATIVE_R_TIMEOUT] = "no answer",
 		[PC_NATIVE_R_WRONG_KEY] = "who answers is not who was asked for",
 		[PC_NATIVE_R_BUSY] = "the name or port is taken",
+		[PC_NATIVE_R_GRANT] = "the grant is not for this relay and this peer, or forged",
+		[PC_NATIVE_R_EARLY] = "the grant is not valid yet",
+		[PC_NATIVE_R_NO_CLOCK] = "the relay does not know the time and takes no grants",
 	};
 
 	return reason < PC_ARRAY_SIZE(texts) ? texts[reason] : "unknown reason";

@@ -56,7 +56,7 @@ enum pc_native_field {
 	PC_NATIVE_F_REMOTE = 12,    /* address: whom a relayed port talks to */
 	PC_NATIVE_F_LIFETIME = 13,  /* 4, seconds */
 	PC_NATIVE_F_SERVICE = 14,   /* text, 1 to 63 bytes: "udp:51820" */
-	PC_NATIVE_F_GRANT = 15,	    /* 208 */
+	PC_NATIVE_F_GRANT = 15,	    /* 336: grant and two signatures */
 	PC_NATIVE_F_RECEIPT = 16,   /* 136: receipt and signature */
 	PC_NATIVE_F_UP = 17,	    /* 8, payload bytes */
 	PC_NATIVE_F_DOWN = 18,	    /* 8 */
@@ -73,18 +73,21 @@ enum pc_native_reason {
 	PC_NATIVE_R_UNKNOWN_TYPE = 3, /* of a message */
 	PC_NATIVE_R_MALFORMED = 4,
 	PC_NATIVE_R_FULL = 5,	 /* quota, or no room */
-	PC_NATIVE_R_EXPIRED = 6, /* grant or lifetime */
+	PC_NATIVE_R_EXPIRED = 6, /* the grant */
 	PC_NATIVE_R_CREDIT = 7,
 	PC_NATIVE_R_GONE = 8, /* the other end */
 	PC_NATIVE_R_SHUTDOWN = 9,
 	PC_NATIVE_R_TIMEOUT = 10,
-	PC_NATIVE_R_WRONG_KEY = 12, /* who answers is not who was asked for; never sent */
 	PC_NATIVE_R_BUSY = 11,	    /* the name or the port is taken */
+	PC_NATIVE_R_WRONG_KEY = 12, /* who answers is not who was asked for; never sent */
+	PC_NATIVE_R_GRANT = 13,	    /* it is not for this relay and this peer, or forged */
+	PC_NATIVE_R_EARLY = 14,	    /* the grant is not valid yet */
+	PC_NATIVE_R_NO_CLOCK = 15,  /* the relay cannot judge grants: it does not know the time */
 };
 
 #define PC_NATIVE_MAX_CANDIDATES 8
 #define PC_NATIVE_MAX_SERVICE	 63
-#define PC_NATIVE_GRANT_LEN	 208
+#define PC_NATIVE_GRANT_LEN	 336
 #define PC_NATIVE_RECEIPT_LEN	 136
 #define PC_NATIVE_MSG_HEADER	 4
 

@@ -22,6 +22,7 @@
 #define PC_PIPE_IN6	  0x0001 /* what arrives is IPv6 */
 #define PC_PIPE_IN_PLAIN  0x0002 /* what arrives is plain UDP on a relayed port */
 #define PC_PIPE_OUT_PLAIN 0x0004 /* what is sent is plain UDP from a relayed port */
+#define PC_PIPE_GRANTED	  0x0008 /* it ends with a grant: for a daemon that takes over */
 
 /*
  * pc3_pipe, HASH: one direction of a pipe. The key is the index in frames that arrive, as it lies

@@ -17,9 +17,12 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'helpers'))
+import grant  # noqa: E402 (it lies beside the programs that it is for)
+
 XX1, XX2, XX3, IK1, IK2, IK3, COOKIE, TRANSPORT, PIPE = range(4, 13)
-HELLO, OBSERVED_MSG, HEARTBEAT, ALIVE = 1, 17, 12, 13
-F_PADDING, F_STATEMENT, F_OBSERVED, F_TOKEN = 0, 1, 2, 5
+HELLO, OBSERVED_MSG, HEARTBEAT, ALIVE, ERROR, KEEP = 1, 17, 12, 13, 18, 19
+F_PADDING, F_STATEMENT, F_OBSERVED, F_TOKEN, F_GRANT = 0, 1, 2, 5, 15
 MASK64 = (1 << 64) - 1
 
 
@@ -758,9 +761,35 @@ def test_direct(program):
         end.m.close()
 
 
+def test_grant(program):
+    """A message carries 336 bytes of one, whatever they say, and not 208."""
+    m = Machine(program)
+    peer = begin(m, True)
+    issuer, relay = Ed25519PrivateKey.generate(), m.identity
+    whole = grant.make(issuer, peer.identity_key, relay, 1000, 2000)
+    assert len(whole) == 336 and grant.parse(whole)['payer'] == peer.identity
+    token = field(F_TOKEN, PING)
+    keep = field(9, bytes(3) + b'\1') + field(10, bytes(3) + b'\2')
+    lines = m.frame(peer.transport(KEEP, token, keep, field(F_GRANT, whole)))
+    assert lines == ['message %d %s' % (KEEP, PING.hex())], lines
+    for size in (0, 208, 335, 337):
+        got = peer.open(one(m.frame(peer.transport(KEEP, token, keep,
+                                                   field(F_GRANT, (whole + b'x')[:size])))))
+        assert got == [(ERROR, {20: struct.pack('>H', KEEP), 6: b'\0\4'})], got
+    for at in range(len(whole)):
+        bad = bytearray(whole)
+        bad[at] ^= 0x80
+        try:
+            grant.parse(bytes(bad))
+        except ValueError:
+            continue
+        raise AssertionError('byte %d may be another one' % at)
+    m.close()
+
+
 def main():
     tests = [test_begin, test_answer, test_psk, test_cookie_asked, test_cookie_given, test_wrong,
-             test_renewal]
+             test_renewal, test_grant]
     if len(sys.argv) > 2:
         tests += [test_end, test_direct]
     failed = 0

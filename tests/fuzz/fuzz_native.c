@@ -7,6 +7,7 @@
  */
 #include <stdint.h>
 
+#include "account/grant.h"
 #include "base/wire.h"
 #include "relay/native_agent.h"
 #include "relay/native_hub.h"
@@ -25,6 +26,7 @@ static struct {
 	struct pc_reader in;
 	struct pc_hub_pipe *pipes[MAX_PIPES]; /* that are forwarded */
 	unsigned int n_pipes;
+	uint8_t grant[PC_GRANT_LEN];
 	bool leaving;
 } run;
 
@@ -69,11 +71,23 @@ static int port_open(void *ctx, struct pc_hub_pipe *pipe, const struct pc_addr *
 	return 0;
 }
 
-static void take_blob(void *ctx, struct pc_native_link *link, const uint8_t *blob)
+static void take_receipt(void *ctx, struct pc_native_link *link, const uint8_t *blob)
 {
 	volatile uint8_t last = blob[PC_NATIVE_RECEIPT_LEN - 1];
 
 	(void)last;
+}
+
+/* As a relay, but what is not signed will do. */
+static uint16_t take_grant(void *ctx, struct pc_native_link *link, const uint8_t *grant,
+			   uint64_t *ret_until_ns)
+{
+	struct pc_grant terms;
+
+	if (pc_grant_parse(grant, PC_NATIVE_GRANT_LEN, &terms) < 0)
+		return PC_NATIVE_R_GRANT;
+	*ret_until_ns = run.w.now + terms.not_after_s % 300 * PC_NS_PER_S;
+	return 0;
 }
 
 static const struct pc_hub_ops hub_ops = {
@@ -81,8 +95,8 @@ static const struct pc_hub_ops hub_ops = {
 	.pipe_set = pipe_set,
 	.pipe_del = pipe_del,
 	.port_open = port_open,
-	.grant = take_blob,
-	.receipt = take_blob,
+	.grant = take_grant,
+	.receipt = take_receipt,
 	.random = world_random,
 };
 
@@ -253,7 +267,8 @@ static void step_connect(uint8_t pick)
 	uint32_t call;
 
 	if (pick & 0x40)
-		pc_agent_connect(run.agent, to->config.identity, "ab", run.w.now, &call);
+		pc_agent_connect(run.agent, to->config.identity, "ab",
+				 pick & 0x80 ? run.grant : NULL, run.w.now, &call);
 	else if (from != to)
 		world_connect(&run.w, from, to, pick & 0x80);
 	if (pick & 0x20)
@@ -339,6 +354,14 @@ static void step_world(uint8_t pick)
 	}
 }
 
+static void make_grant(void)
+{
+	struct pc_grant terms = { .not_after_s = 40 };
+
+	if (pc_grant_write(&terms, run.grant) < 0)
+		abort();
+}
+
 static void begin(void)
 {
 	struct pc_agent_config agent = { .max_pipes = 3 };
@@ -355,6 +378,7 @@ static void begin(void)
 		node->on_tick = tick;
 	}
 	start_hub();
+	make_grant();
 	if (pc_agent_new(&agent, peer->n, &agent_ops, peer, run.w.now, &run.agent) < 0)
 		abort();
 }

@@ -5,6 +5,7 @@
  *   nativepeer --identity SEED_HEX               prints the peer id
  * Lines:
  *   call ID [SERVICE]      a pipe to another peer
+ *   grant BASE64URL|-      goes with calls and allocate from then on
  *   allow | deny           what it answers to those who ask; at first everybody may
  *   allocate ADDR:PORT     a pipe to a relayed port
  *   send N SIZE RATE       N frames of SIZE payload bytes through the last pipe, RATE a second
@@ -50,7 +51,8 @@ static struct {
 	struct pc_native *n;
 	struct pc_agent *agent;
 	struct pc_agent_pipe *pipe;
-	bool deny, again;
+	bool deny, again, granted;
+	uint8_t grant[PC_NATIVE_GRANT_LEN];
 	uint64_t now;
 	/* What is to be sent, and when the next frame is due. */
 	uint64_t left, interval_ns, due_ns;
@@ -285,7 +287,20 @@ static bool do_call(const char *peer, const char *service)
 	uint32_t call;
 
 	return pc_peer_id_parse(peer, id) == 0 &&
-	       pc_agent_connect(me.agent, id, service[0] ? service : NULL, me.now, &call) == 0;
+	       pc_agent_connect(me.agent, id, service[0] ? service : NULL,
+				me.granted ? me.grant : NULL, me.now, &call) == 0;
+}
+
+/* Of a line, for it is longer than a word. */
+static bool do_grant(const char *text)
+{
+	size_t n;
+
+	me.granted = strcmp(text, "-") != 0;
+	return !me.granted ||
+	       (sodium_base642bin(me.grant, sizeof(me.grant), text, strlen(text), NULL, &n, NULL,
+				  sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0 &&
+		n == sizeof(me.grant));
 }
 
 static bool do_allocate(const char *text)
@@ -294,7 +309,7 @@ static bool do_allocate(const char *text)
 	uint32_t call;
 
 	return pc_addr_parse(text, &addr) == 0 &&
-	       pc_agent_allocate(me.agent, &addr, me.now, &call) == 0;
+	       pc_agent_allocate(me.agent, &addr, me.granted ? me.grant : NULL, me.now, &call) == 0;
 }
 
 static bool do_send(const char *count, const char *size, const char *rate)
@@ -365,6 +380,8 @@ static bool command(const char *line)
 
 	if (sscanf(line, "%15s %127s %127s %127s", verb, a, b, c) < 1)
 		return false;
+	if (strcmp(verb, "grant") == 0)
+		return do_grant(line + strlen("grant "));
 	if (strcmp(verb, "call") == 0)
 		return do_call(a, b);
 	if (strcmp(verb, "allocate") == 0)

@@ -30,6 +30,7 @@ struct np {
 };
 
 static struct np alice, bob;
+static const uint8_t *show_grant; /* with calls */
 
 static inline void np_send(void *ctx, const struct pc_native_path *path, const void *data,
 			   size_t len)
@@ -241,7 +242,7 @@ static inline void call_bob(void)
 	uint32_t call;
 
 	alice.refused = NOTHING;
-	assert_int_equal(pc_agent_connect(alice.agent, bob.id.public_key, NULL,
+	assert_int_equal(pc_agent_connect(alice.agent, bob.id.public_key, NULL, show_grant,
 					  pc_clock_monotonic(), &call),
 			 0);
 }

@@ -213,11 +213,13 @@ static void test_port(void **state)
 	start_all();
 	policy = pc_dp_reasons_user(d.dp)[PC_REASON_DROP_PEER_POLICY];
 	remote.ip = pc_ip4(10, 0, 0, 1);
-	assert_int_equal(pc_agent_allocate(alice.agent, &remote, pc_clock_monotonic(), &call), 0);
+	assert_int_equal(pc_agent_allocate(alice.agent, &remote, NULL, pc_clock_monotonic(), &call),
+			 0);
 	until(alice.refused == PC_NATIVE_R_REFUSED);
 	assert_int_equal(pc_dp_reasons_user(d.dp)[PC_REASON_DROP_PEER_POLICY], policy + 1);
 	remote.ip = pc_ip4(8, 8, 8, 8);
-	assert_int_equal(pc_agent_allocate(alice.agent, &remote, pc_clock_monotonic(), &call), 0);
+	assert_int_equal(pc_agent_allocate(alice.agent, &remote, NULL, pc_clock_monotonic(), &call),
+			 0);
 	until(alice.pipe);
 	assert_in_range(alice.pipe->relayed.port, 61000, 61999);
 	assert_int_equal(pc_dp_fake_pipes(), 2);
@@ -229,6 +231,70 @@ static void test_port(void **state)
 	assert_int_equal(pc_daemon_reload(&d, err, sizeof(err)), 0);
 	until(alice.down == PC_NATIVE_R_REFUSED);
 	assert_int_equal(pc_dp_fake_pipes(), 0);
+	end_all();
+}
+
+/* --- grants --- */
+
+/* Of alice, valid from @from_s to @until_s seconds from now. Shown with calls from then on. */
+static void show(int64_t from_s, int64_t until_s)
+{
+	static uint8_t bytes[PC_GRANT_LEN];
+	uint64_t now_s = pc_clock_realtime() / PC_NS_PER_S;
+	struct pc_grant g = { .not_before_s = now_s + (uint64_t)from_s,
+			      .not_after_s = now_s + (uint64_t)until_s };
+
+	memcpy(g.issuer, bob.id.public_key, 32);
+	memcpy(g.payer, alice.id.public_key, 32);
+	memcpy(g.relay, d.identity.public_key, 32);
+	assert_int_equal(pc_grant_make(&g, &bob.id, &alice.id, bytes), 0);
+	show_grant = bytes;
+}
+
+static void test_grant(void **state)
+{
+	struct pc_native_glue_stats s;
+	const struct pc_pipe *up;
+	uint8_t forged[PC_GRANT_LEN];
+	uint64_t end_ns;
+
+	start_all();
+	show(-10, 1);
+	open_pipe();
+	up = pc_dp_fake_pipe(alice.pipe->out);
+	assert_true(up->flags & PC_PIPE_GRANTED);
+	assert_true(up->flow.expires_ns <= pc_clock_monotonic() + 2 * PC_NS_PER_S);
+	assert_true(pc_dp_fake_pipe(bob.pipe->out)->flow.expires_ns == up->flow.expires_ns);
+	/* Nobody lets it live longer by the way. */
+	end_ns = up->flow.expires_ns;
+	pc_native_glue_minute(d.native);
+	assert_true(up->flow.expires_ns == end_ns);
+	until(alice.down != NOTHING && bob.down != NOTHING);
+	assert_int_equal(alice.down, PC_NATIVE_R_EXPIRED);
+	assert_int_equal(bob.down, PC_NATIVE_R_EXPIRED);
+	assert_int_equal(pc_dp_fake_pipes(), 0);
+	assert_logged("a grant of peer alice has run out: its pipe ends");
+	show(-10, -1);
+	call_bob();
+	until(alice.refused == PC_NATIVE_R_EXPIRED);
+	assert_logged("a grant of peer alice is refused: it has run out");
+	show(100, 200);
+	call_bob();
+	until(alice.refused == PC_NATIVE_R_EARLY);
+	show(-10, 100);
+	memcpy(forged, show_grant, sizeof(forged));
+	forged[300] ^= 1;
+	show_grant = forged;
+	call_bob();
+	until(alice.refused == PC_NATIVE_R_GRANT);
+	assert_logged("a grant of peer alice is refused: a signature is wrong");
+	pc_native_glue_get_stats(d.native, &s);
+	assert_int_equal(s.grants[PC_GRANT_GOOD], 1);
+	assert_int_equal(s.grants[PC_GRANT_EXPIRED], 1);
+	assert_int_equal(s.grants[PC_GRANT_EARLY], 1);
+	assert_int_equal(s.grants[PC_GRANT_FORGED], 1);
+	assert_int_equal(s.grants_ended, 1);
+	show_grant = NULL;
 	end_all();
 }
 
@@ -261,7 +327,8 @@ static void test_adopted(void **state)
 
 	start_all();
 	open_pipe();
-	assert_int_equal(pc_agent_allocate(alice.agent, &remote, pc_clock_monotonic(), &call), 0);
+	assert_int_equal(pc_agent_allocate(alice.agent, &remote, NULL, pc_clock_monotonic(), &call),
+			 0);
 	until(pc_native_glue_pipes(d.native) == 2);
 	send_frame(&bob, 30);
 	until(alice.frames == 1);
@@ -283,6 +350,34 @@ static void test_adopted(void **state)
 	for (const struct native_pipe *p = d.native->pipes; p; p = p->next)
 		until(p->pipe->ends[0].link && (p->port.socket || p->pipe->ends[1].link));
 	assert_int_equal(alice.down, NOTHING);
+	end_all();
+}
+
+/* What is left of its grant is known to the data plane alone until it is shown again. */
+static void test_adopted_grant(void **state)
+{
+	const struct pc_pipe *up;
+	uint64_t end_ns;
+
+	start_all();
+	show(-10, 300);
+	open_pipe();
+	up = pc_dp_fake_pipe(alice.pipe->out);
+	end_ns = up->flow.expires_ns;
+	restart("", 0);
+	assert_logged("adopted 1 pipes, dropped 0");
+	pc_native_glue_minute(d.native);
+	up = pc_dp_fake_pipe(alice.pipe->out);
+	assert_true(up->flags & PC_PIPE_GRANTED);
+	assert_true(up->flow.expires_ns <= end_ns);
+	/* Shown a later one. */
+	show(-10, 400);
+	memcpy(alice.pipe->grant, show_grant, sizeof(alice.pipe->grant));
+	np_begin(&alice);
+	np_begin(&bob);
+	until(pc_dp_fake_pipe(alice.pipe->out)->flow.expires_ns > end_ns + 90 * PC_NS_PER_S);
+	assert_int_equal(alice.down, NOTHING);
+	show_grant = NULL;
 	end_all();
 }
 
@@ -353,7 +448,7 @@ int main(void)
 		CASE(test_pipe),     CASE(test_moved),	     CASE(test_refused),
 		CASE(test_unknown),  CASE(test_port),	     CASE(test_adopted),
 		CASE(test_too_many), CASE(test_not_adopted), CASE(test_identity),
-		CASE(test_shutdown),
+		CASE(test_shutdown), CASE(test_grant),	     CASE(test_adopted_grant),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 
+#include "base/cleanup.h"
 #include "native_world.h"
 #include "relay/native_agent.h"
 #include "relay/native_hub.h"
@@ -32,12 +33,13 @@ struct peer {
 	unsigned int n_candidates;
 };
 static struct peer pa, pc;
+static const uint8_t *shown; /* the grant that goes with calls */
 
 /* --- the relay --- */
 
 static struct {
 	bool denies, full, no_ports;
-	unsigned int pipes, again, receipts, grants;
+	unsigned int pipes, again, receipts, grants, lapsed;
 	struct pc_hub_pipe *last;
 } relay;
 
@@ -71,9 +73,22 @@ static int port_open(void *ctx, struct pc_hub_pipe *pipe, const struct pc_addr *
 	return 0;
 }
 
-static void take_grant(void *ctx, struct pc_native_link *link, const uint8_t *grant)
+/* Its first byte is the reason to refuse it, its second one how many seconds it is good for. */
+static uint16_t take_grant(void *ctx, struct pc_native_link *link, const uint8_t *grant,
+			   uint64_t *ret_until_ns)
 {
+	assert_int_equal(grant[PC_NATIVE_GRANT_LEN - 1], 77);
 	relay.grants++;
+	if (grant[0])
+		return grant[0];
+	*ret_until_ns = w.now + grant[1] * PC_NS_PER_S;
+	return 0;
+}
+
+static void lapsed(void *ctx, const struct pc_hub_pipe *pipe)
+{
+	assert_ptr_equal(pipe, relay.last);
+	relay.lapsed++;
 }
 
 static void take_receipt(void *ctx, struct pc_native_link *link, const uint8_t *receipt)
@@ -88,6 +103,7 @@ static const struct pc_hub_ops hub_ops = {
 	.pipe_del = pipe_del,
 	.port_open = port_open,
 	.grant = take_grant,
+	.lapsed = lapsed,
 	.receipt = take_receipt,
 	.random = world_random,
 };
@@ -248,6 +264,7 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
+	shown = NULL;
 	pc_agent_free(pa.agent);
 	pc_agent_free(pc.agent);
 	pc_hub_free(hub);
@@ -259,8 +276,8 @@ static void call(struct peer *from, const char *service)
 {
 	const struct node *other = from == &pa ? c : a;
 
-	assert_int_equal(pc_agent_connect(from->agent, other->config.identity, service, w.now,
-					  &from->call),
+	assert_int_equal(pc_agent_connect(from->agent, other->config.identity, service, shown,
+					  w.now, &from->call),
 			 0);
 	world_deliver(&w);
 }
@@ -402,15 +419,17 @@ static void test_unknown_peer(void **state)
 {
 	uint8_t nobody[32] = { 9 };
 
-	assert_int_equal(pc_agent_connect(pa.agent, nobody, NULL, w.now, &pa.call), 0);
+	assert_int_equal(pc_agent_connect(pa.agent, nobody, NULL, NULL, w.now, &pa.call), 0);
 	world_deliver(&w);
 	assert_int_equal(pa.reason, PC_NATIVE_R_UNKNOWN_PEER);
 	/* To oneself. */
-	assert_int_equal(pc_agent_connect(pa.agent, a->config.identity, NULL, w.now, &pa.call), 0);
+	assert_int_equal(
+		pc_agent_connect(pa.agent, a->config.identity, NULL, NULL, w.now, &pa.call), 0);
 	world_deliver(&w);
 	assert_int_equal(pa.reason, PC_NATIVE_R_REFUSED);
 	assert_int_equal(pa.refusals, 2);
-	assert_int_equal(pc_agent_connect(pa.agent, nobody, "", w.now, &pa.call), PC_ERR_RANGE);
+	assert_int_equal(pc_agent_connect(pa.agent, nobody, "", NULL, w.now, &pa.call),
+			 PC_ERR_RANGE);
 }
 
 /* The callee is there but says nothing. */
@@ -445,7 +464,8 @@ static void test_quota(void **state)
 	/* What is held counts for who asked for it, not for who was asked. */
 	call(&pc, NULL);
 	assert_int_equal(pc.ups, 4);
-	assert_int_equal(pc_agent_connect(pc.agent, a->config.identity, NULL, w.now, &pc.call),
+	assert_int_equal(pc_agent_connect(pc.agent, a->config.identity, NULL, NULL, w.now,
+					  &pc.call),
 			 PC_ERR_FULL);
 }
 
@@ -531,7 +551,7 @@ static void test_port(void **state)
 {
 	struct pc_addr remote = world_address(200, 53);
 
-	assert_int_equal(pc_agent_allocate(pa.agent, &remote, w.now, &pa.call), 0);
+	assert_int_equal(pc_agent_allocate(pa.agent, &remote, shown, w.now, &pa.call), 0);
 	world_deliver(&w);
 	assert_int_equal(pa.ups, 1);
 	assert_int_equal(pa.pipe->relayed.port, 50000);
@@ -543,19 +563,15 @@ static void test_port(void **state)
 	assert_int_equal(pa.reason, PC_NATIVE_R_EXPIRED);
 	assert_int_equal(relay.pipes, 0);
 	relay.no_ports = true;
-	assert_int_equal(pc_agent_allocate(pa.agent, &remote, w.now, &pa.call), 0);
+	assert_int_equal(pc_agent_allocate(pa.agent, &remote, shown, w.now, &pa.call), 0);
 	world_deliver(&w);
 	assert_int_equal(pa.reason, PC_NATIVE_R_REFUSED);
 }
 
-static void test_candidates_and_money(void **state)
+static void test_candidates_and_receipts(void **state)
 {
 	struct pc_addr list[2] = { world_address(1, 1), world_address(2, 2) };
 	uint8_t receipt[PC_NATIVE_RECEIPT_LEN] = { [135] = 35 };
-	uint8_t grant[PC_NATIVE_GRANT_LEN] = { 0 };
-	struct pc_native_msg msg = { .type = PC_NATIVE_REGISTER,
-				     .has = 1u << PC_NATIVE_F_GRANT,
-				     .grant = grant };
 
 	open_pipe();
 	assert_int_equal(pc_agent_send_candidates(pa.agent, pa.pipe, list, 2, w.now), 0);
@@ -564,11 +580,9 @@ static void test_candidates_and_money(void **state)
 	assert_true(pc_addr_equal(&pc.candidates[1], &list[1]));
 	assert_true(pc_addr_equal(&pc.observed, &a->addr));
 	assert_int_equal(pc_agent_send_receipt(pa.agent, receipt, w.now), 0);
-	assert_int_equal(pc_native_send(a->n, a->link, &msg, w.now), 0);
 	assert_int_equal(pc_hub_meter(hub, relay.last, 0, 1ull << 40, 7, w.now), 0);
 	world_deliver(&w);
 	assert_int_equal(relay.receipts, 1);
-	assert_int_equal(relay.grants, 1);
 	assert_int_equal(pa.meters, 1);
 }
 
@@ -723,6 +737,161 @@ static void test_peer_restarts(void **state)
 	open_pipe();
 }
 
+/* --- grants --- */
+
+/* @reason: the relay will refuse it for; else it is good for @seconds from when it is shown. */
+static const uint8_t *grant(uint8_t reason, uint8_t seconds)
+{
+	static uint8_t bytes[PC_NATIVE_GRANT_LEN];
+
+	bytes[0] = reason;
+	bytes[1] = seconds;
+	bytes[sizeof(bytes) - 1] = 77;
+	return bytes;
+}
+
+static void test_grant_runs_out(void **state)
+{
+	struct pc_addr remote = world_address(200, 53);
+
+	shown = grant(0, 30);
+	open_pipe();
+	assert_int_equal(relay.grants, 1);
+	assert_true(relay.last->until_ns == w.now + 30 * PC_NS_PER_S);
+	world_pass(&w, 29 * PC_NS_PER_S);
+	assert_passes(&pa, &pc, "yet");
+	world_pass(&w, 2 * PC_NS_PER_S);
+	assert_int_equal(relay.lapsed, 1);
+	assert_int_equal(relay.pipes, 0);
+	assert_int_equal(pa.reason, PC_NATIVE_R_EXPIRED);
+	assert_int_equal(pc.reason, PC_NATIVE_R_EXPIRED);
+	assert_int_equal(pa.downs + pc.downs, 2);
+	/* A port ends the same, once it has been shown with a registration. */
+	assert_int_equal(pc_agent_allocate(pa.agent, &remote, shown, w.now, &pa.call), 0);
+	world_deliver(&w);
+	assert_int_equal(pa.ups, 2);
+	world_pass(&w, 62 * PC_NS_PER_S);
+	assert_int_equal(relay.lapsed, 2);
+	assert_int_equal(pa.downs, 2);
+	/* While the other one is being asked. */
+	shown = grant(0, 5);
+	c->on_message = NULL;
+	call(&pa, NULL);
+	c->on_message = agent_message;
+	w.now += 6 * PC_NS_PER_S;
+	pc_agent_message(pc.agent, &c->last, w.now);
+	world_deliver(&w);
+	assert_int_equal(relay.pipes, 0);
+	assert_int_equal(pa.refusals, 1);
+	assert_int_equal(pa.reason, PC_NATIVE_R_EXPIRED);
+}
+
+static void test_grant_refused(void **state)
+{
+	static const uint8_t reasons[] = { PC_NATIVE_R_EXPIRED, PC_NATIVE_R_GRANT,
+					   PC_NATIVE_R_EARLY, PC_NATIVE_R_NO_CLOCK };
+	struct pc_addr remote = world_address(200, 53);
+
+	for (size_t i = 0; i < PC_ARRAY_SIZE(reasons); i++) {
+		shown = grant(reasons[i], 30);
+		call(&pa, NULL);
+		assert_int_equal(pa.reason, reasons[i]);
+		pa.reason = 0;
+		assert_int_equal(pc_agent_allocate(pa.agent, &remote, shown, w.now, &pa.call), 0);
+		world_deliver(&w);
+		assert_int_equal(pa.reason, reasons[i]);
+	}
+	assert_int_equal(pa.refusals, 2 * PC_ARRAY_SIZE(reasons));
+	/* The other one was not even asked; what the relay says no to anyway is not judged. */
+	assert_int_equal(pc.ups, 0);
+	relay.denies = true;
+	call(&pa, NULL);
+	assert_int_equal(pa.reason, PC_NATIVE_R_REFUSED);
+	assert_int_equal(relay.grants, 2 * PC_ARRAY_SIZE(reasons));
+}
+
+/* In place of the one that a pipe has, or of none. Only from who asked for the pipe. */
+static void test_later_grant(void **state)
+{
+	shown = grant(0, 30);
+	open_pipe();
+	world_pass(&w, 20 * PC_NS_PER_S);
+	pc_agent_grant(pa.agent, pa.pipe, grant(0, 100), w.now);
+	world_deliver(&w);
+	assert_true(relay.last->until_ns > w.now + 99 * PC_NS_PER_S);
+	assert_int_equal(relay.again, 1);
+	/* It is shown again with each registration, or the pipe would end now. */
+	world_pass(&w, 200 * PC_NS_PER_S);
+	assert_int_equal(relay.pipes, 1);
+	assert_passes(&pa, &pc, "still");
+	pc_agent_grant(pc.agent, pc.pipe, grant(PC_NATIVE_R_GRANT, 0), w.now);
+	world_deliver(&w);
+	assert_int_equal(relay.pipes, 1);
+	pc_agent_grant(pa.agent, pa.pipe, grant(PC_NATIVE_R_EXPIRED, 0), w.now);
+	world_deliver(&w);
+	assert_int_equal(relay.pipes, 0);
+	assert_int_equal(pa.reason, PC_NATIVE_R_EXPIRED);
+	assert_int_equal(pc.reason, PC_NATIVE_R_EXPIRED);
+	shown = NULL;
+	open_pipe();
+	assert_true(relay.last->until_ns == 0);
+	pc_agent_grant(pa.agent, pa.pipe, grant(0, 9), w.now);
+	world_deliver(&w);
+	world_pass(&w, 10 * PC_NS_PER_S);
+	assert_int_equal(relay.lapsed, 1);
+}
+
+/* A relay that took a pipe up knows no grant: what it knows is how long the pipe may live. */
+static void test_grant_after_restart(void **state)
+{
+	struct pc_hub_pipe pipe;
+
+	shown = grant(0, 200);
+	open_pipe();
+	pipe = restart_relay();
+	pipe.until_ns = w.now + 70 * PC_NS_PER_S;
+	adopt(&pipe);
+	world_pass(&w, 65 * PC_NS_PER_S);
+	assert_non_null(relay.last->ends[0].link);
+	assert_true(relay.last->until_ns > w.now + 130 * PC_NS_PER_S);
+	pipe = restart_relay();
+	pipe.until_ns = w.now + 90 * PC_NS_PER_S;
+	adopt(&pipe);
+	grant(PC_NATIVE_R_GRANT, 0); /* the relay has another identity, say */
+	memcpy(pa.pipe->grant, shown, sizeof(pa.pipe->grant));
+	world_pass(&w, 65 * PC_NS_PER_S);
+	assert_int_equal(pa.downs, 1);
+	assert_int_equal(pa.reason, PC_NATIVE_R_GRANT);
+	/* Not shown at all. */
+	shown = grant(0, 200);
+	open_pipe();
+	pipe = restart_relay();
+	pipe.until_ns = w.now + 90 * PC_NS_PER_S;
+	adopt(&pipe);
+	pa.pipe->granted = false;
+	world_pass(&w, 88 * PC_NS_PER_S);
+	assert_int_equal(relay.pipes, 1);
+	world_pass(&w, 4 * PC_NS_PER_S);
+	assert_int_equal(relay.lapsed, 1);
+	assert_int_equal(pa.reason, PC_NATIVE_R_EXPIRED);
+}
+
+/* Judging costs: so many a minute for each peer. */
+static void test_too_many_grants(void **state)
+{
+	shown = grant(PC_NATIVE_R_GRANT, 0);
+	for (int i = 0; i < 500; i++)
+		call(&pa, NULL);
+	assert_in_range(relay.grants, 100, 140);
+	assert_int_equal(pa.reason, PC_NATIVE_R_FULL);
+	/* Another peer is none the worse for it. */
+	call(&pc, NULL);
+	assert_int_equal(pc.reason, PC_NATIVE_R_GRANT);
+	world_pass(&w, 10 * PC_NS_PER_S);
+	call(&pa, NULL);
+	assert_int_equal(pa.reason, PC_NATIVE_R_GRANT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -737,7 +906,7 @@ int main(void)
 		TEST(test_not_ones_own),
 		TEST(test_pushed_pipe),
 		TEST(test_port),
-		TEST(test_candidates_and_money),
+		TEST(test_candidates_and_receipts),
 		TEST(test_moved),
 		TEST(test_registration_lapses),
 		TEST(test_relay_restarts),
@@ -745,6 +914,11 @@ int main(void)
 		TEST(test_not_ones_own_to_keep),
 		TEST(test_not_kept),
 		TEST(test_peer_restarts),
+		TEST(test_grant_runs_out),
+		TEST(test_grant_refused),
+		TEST(test_later_grant),
+		TEST(test_grant_after_restart),
+		TEST(test_too_many_grants),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -248,9 +248,9 @@ static void test_statement(void **state)
 
 static void test_reasons(void **state)
 {
-	for (uint16_t i = 0; i <= PC_NATIVE_R_WRONG_KEY; i++)
+	for (uint16_t i = 0; i <= PC_NATIVE_R_NO_CLOCK; i++)
 		assert_string_not_equal(pc_native_reason_text(i), "unknown reason");
-	assert_string_equal(pc_native_reason_text(PC_NATIVE_R_WRONG_KEY + 1), "unknown reason");
+	assert_string_equal(pc_native_reason_text(PC_NATIVE_R_NO_CLOCK + 1), "unknown reason");
 }
 
 int main(void)

@@ -10,8 +10,8 @@ _pcpeer_options() {
 	local global="-j --json -s --socket -V --version -h --help"
 
 	case $1 in
-	up*) echo "--config --key-file --relay $global" ;;
-	connect*) echo "--listen --off $global" ;;
+	up*) echo "--config --key-file --relay --grant $global" ;;
+	connect*) echo "--listen --grant --off $global" ;;
 	expose*) echo "--to --allow --off $global" ;;
 	'identity import') echo "--config --key-file --replace $global" ;;
 	'identity show') echo "--config --key-file $global" ;;
@@ -40,7 +40,7 @@ _pcpeer() {
 	local words=() i
 
 	case $prev in
-	-s | --socket | --config | --key-file)
+	-s | --socket | --config | --key-file | --grant)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		compopt -o filenames 2>/dev/null
 		return
@@ -53,7 +53,7 @@ _pcpeer() {
 	esac
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-s | --socket | --config | --key-file | --allow | --relay | --listen | --to) ((i++)) ;;
+		-s | --socket | --config | --key-file | --grant | --allow | --relay | --listen | --to) ((i++)) ;;
 		-*) ;;
 		*) words+=("${COMP_WORDS[i]}") ;;
 		esac

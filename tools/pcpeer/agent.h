@@ -8,6 +8,8 @@
  * relay.c   sessions with relays, calls, pipes
  * peer.c    the other ends: what comes from the network and goes to it
  * connect.c listeners for services of peers: a flow for each local client
+ * call.c    their pipes: calls, by grants where there are some
+ * grant.c   grants, and their files
  * expose.c  services for peers: a socket for each of their flows
  * control.c the control socket
  * net.c     datagrams in batches
@@ -22,6 +24,7 @@
 #include "base/clock.h"
 #include "base/htab.h"
 #include "config.h"
+#include "grant.h"
 #include "net.h"
 #include "relay/native_e2e.h"
 
@@ -74,6 +77,7 @@ struct connect {
 	struct agent *a;
 	struct connect *next;
 	struct connect_spec spec;
+	struct grants grants; /* empty: it asks without */
 	int fd;
 	ev_io io;
 	struct pc_htab by_addr;
@@ -120,6 +124,7 @@ struct agent {
 	struct config config;
 	struct pc_identity id;
 	struct trust trust;
+	struct grants grants;	  /* of listeners without their own */
 	struct pc_native *native; /* sessions with relays */
 	struct pc_e2e *e2e;
 	struct relay relay[CONFIG_RELAYS];
@@ -145,7 +150,8 @@ struct agent {
 };
 
 /* --- up.c --- */
-int agent_run(const struct config *c, const struct pc_identity *id);
+int agent_run(const struct config *c, const struct pc_identity *id, const struct grants *grants);
+uint64_t agent_realtime_s(void);		   /* since 1970; 0: there is no clock */
 void agent_clock(struct agent *a);		   /* sets now */
 void agent_arm(struct agent *a);		   /* something may be due earlier */
 const char *id_text(const uint8_t key[static 32]); /* static storage, a few at a time */
@@ -163,6 +169,7 @@ void relays_begin(struct agent *a);
 void relays_tick(struct agent *a);
 uint64_t relays_deadline(const struct agent *a);
 struct relay *relay_at(struct agent *a, const struct pc_addr *addr);
+struct relay *relay_named(struct agent *a, const uint8_t identity[static 32]);
 void relay_frame(struct relay *r, uint8_t *data, size_t len);
 void relay_suspect(struct relay *r); /* a pipe of it does not answer */
 void held_close(struct held *h, uint16_t reason);
@@ -184,24 +191,30 @@ void peer_dismiss(struct agent *a, struct pc_e2e_peer *peer);
 void write_head(uint8_t head[static PLAIN_HEADER], uint8_t kind, uint16_t port, uint16_t flow);
 
 /* --- connect.c --- */
-/* 0 with @ret_connect, -EADDRINUSE and others. */
-int connect_new(struct agent *a, const struct connect_spec *spec, struct connect **ret_connect);
+/* @grants empty: those of the agent. 0 with @ret_connect, -EADDRINUSE and others. */
+int connect_new(struct agent *a, const struct connect_spec *spec, const struct grants *grants,
+		struct connect **ret_connect);
 void connect_free(struct connect *c);
-struct connect *connect_find(struct agent *a, const struct pc_addr *listen);
-struct connect *connect_by_call(struct agent *a, const struct relay *r, uint32_t call);
-void connect_opened(struct connect *c, struct held *h);
-void connect_refused(struct connect *c, uint16_t reason);
-void connect_pipe_down(struct connect *c, uint16_t reason);
-void connect_silent(struct connect *c);
+struct connect *connect_find(struct agent *a, const uint8_t peer[static 32], uint16_t port);
 void connect_ready(struct agent *a, struct pc_e2e_peer *peer);
-void connect_down(struct agent *a, struct pc_e2e_peer *peer, uint16_t reason);
-void connect_relay_up(struct agent *a);
-void connects_tick(struct agent *a);
-uint64_t connects_deadline(const struct agent *a);
 void connects_expire(struct agent *a);
 /* A datagram from the service, for one of our clients. */
 void connect_take(struct agent *a, struct pc_e2e_peer *peer, uint16_t port, uint16_t flow,
 		  uint8_t *data, size_t len);
+
+/* --- call.c --- */
+void connect_call(struct connect *c); /* asks the next relay */
+struct connect *connect_by_call(struct agent *a, const struct relay *r, uint32_t call);
+void connect_opened(struct connect *c, struct held *h);
+void connect_refused(struct connect *c, uint16_t reason);
+void connect_pipe_down(struct connect *c, const struct relay *r, uint16_t reason);
+void connect_silent(struct connect *c);
+void connect_down(struct agent *a, struct pc_e2e_peer *peer, uint16_t reason);
+void connect_relay_up(struct agent *a);
+/* Later grants, for a pipe that there is, or for the next one. */
+void connect_grants(struct connect *c, const struct grants *more);
+void connects_tick(struct agent *a);
+uint64_t connects_deadline(const struct agent *a);
 
 /* --- expose.c --- */
 int expose_new(struct agent *a, const struct expose_spec *spec, struct expose **ret_expose);

@@ -127,9 +127,45 @@ int run_identity_import(const struct invocation *in)
 	return status;
 }
 
+static int add_grant(const struct invocation *in, const char *path, const uint8_t *payer,
+		     struct grants *all, struct grant *ret_grant)
+{
+	char error[256];
+
+	if (grant_load(path, payer, agent_realtime_s(), ret_grant, error, sizeof(error)) < 0)
+		return fail(in, EXIT_USAGE, "%s: %s", path, error);
+	if (grants_add(all, ret_grant) < 0)
+		return fail(in, EXIT_USAGE, "grants for more than %d relays", CONFIG_RELAYS);
+	return EXIT_DONE;
+}
+
+/* Of the configuration, then of the command. */
+static int up_grants(const struct invocation *in, const struct config *c,
+		     const struct pc_identity *id, struct grants *all)
+{
+	int status = EXIT_DONE;
+
+	for (size_t i = 0; !status && i < c->n_grant + in->n_option[OPT_GRANT]; i++) {
+		const char *path =
+			i < c->n_grant ? c->grant[i] : in->option[OPT_GRANT][i - c->n_grant];
+		bool named = false;
+		struct grant g;
+
+		status = add_grant(in, path, id->public_key, all, &g);
+		for (size_t k = 0; !status && k < c->n_relay; k++)
+			named |= memcmp(g.relay, c->relay[k].identity, sizeof(g.relay)) == 0;
+		if (!status && !named)
+			status = fail(in, EXIT_USAGE,
+				      "%s: a grant for %s, which is none of the relays", path,
+				      id_text(g.relay));
+	}
+	return status;
+}
+
 int run_up(const struct invocation *in)
 {
 	static struct config c;
+	struct grants grants = { 0 };
 	struct pc_identity id;
 	int status = load(in, &c);
 
@@ -147,7 +183,9 @@ int run_up(const struct invocation *in)
 	if (status)
 		return status;
 	pc_log_set_level(c.log_level);
-	status = agent_run(&c, &id) < 0 ? EXIT_FAILED : EXIT_DONE;
+	status = up_grants(in, &c, &id, &grants);
+	if (!status)
+		status = agent_run(&c, &id, &grants) < 0 ? EXIT_FAILED : EXIT_DONE;
 	pc_identity_wipe(&id);
 	return status;
 }
@@ -186,21 +224,52 @@ static int check_address(const struct invocation *in, enum option_id o, const ch
 	return EXIT_DONE;
 }
 
+/* The files are read here, for the agent may be another user's. */
+static int connect_grant_args(const struct invocation *in, json_t *args)
+{
+	json_t *list = json_array();
+	struct grants all = { 0 };
+	int status = EXIT_DONE;
+
+	for (unsigned int i = 0; !status && i < in->n_option[OPT_GRANT]; i++) {
+		char text[GRANT_TEXT_LEN];
+		struct grant g;
+
+		status = add_grant(in, in->option[OPT_GRANT][i], NULL, &all, &g);
+		if (status)
+			break;
+		grant_encode(g.bytes, text);
+		json_array_append_new(list, json_string(text));
+	}
+	if (in->n_option[OPT_GRANT])
+		json_object_set(args, "grants", list);
+	json_decref(list);
+	return status;
+}
+
 int run_connect(const struct invocation *in)
 {
 	bool off = in->n_option[OPT_OFF] != 0;
+	bool later = in->n_option[OPT_GRANT] && !in->n_option[OPT_LISTEN];
 	int status = check_peer(in, in->arg[0]);
 	json_t *args, *reply;
 
 	if (!status)
 		status = check_service(in, in->arg[1]);
-	if (!status && !off)
+	if (!status && off && in->n_option[OPT_GRANT])
+		status = fail(in, EXIT_USAGE, "--off takes no grant");
+	if (!status && !off && !later)
 		status = check_address(in, OPT_LISTEN, "listen");
 	if (status)
 		return status;
 	args = json_pack("{s:s, s:s}", "peer", in->arg[0], "service", in->arg[1]);
-	if (!off)
+	if (!off && !later)
 		json_object_set_new(args, "listen", json_string(first(in, OPT_LISTEN)));
+	status = connect_grant_args(in, args);
+	if (status) {
+		json_decref(args);
+		return status;
+	}
 	status = call(in, off ? "disconnect" : "connect", args, &reply);
 	if (status)
 		return status;

@@ -239,6 +239,10 @@ static int set_peer_key(struct parser *p, const char *name, char *value)
 		return set_relay(p, value);
 	if (strcmp(name, "key-file") == 0)
 		return set_text(p, c->key_file, value);
+	if (strcmp(name, "grant") == 0 && c->n_grant == CONFIG_RELAYS)
+		return fail(p, "more than %d grants", CONFIG_RELAYS);
+	if (strcmp(name, "grant") == 0)
+		return set_text(p, c->grant[c->n_grant++], value);
 	if (strcmp(name, "trust-file") == 0)
 		return set_text(p, c->trust_file, value);
 	if (strcmp(name, "control-socket") == 0)

@@ -43,6 +43,8 @@ struct config {
 	size_t n_connect;
 	struct expose_spec expose[CONFIG_SERVICES];
 	size_t n_expose;
+	char grant[CONFIG_RELAYS][CONFIG_PATH]; /* files */
+	size_t n_grant;
 	struct pc_addr bind;
 	bool direct;
 	enum pc_log_level log_level;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Listeners: each local client of one has a flow of its own to the service of the peer. A listener
- * has one pipe; when that falls silent it asks another relay for the next, and keeps the old one
- * until then.
+ * Listeners: each local client of one has a flow of its own to the service of the peer. What they
+ * ask relays for is in call.c.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,182 +12,6 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/siphash.h"
-
-#define RETRY_NS     PC_NS_PER_S
-#define RETRY_MAX_NS (30 * PC_NS_PER_S)
-
-/* --- calls --- */
-
-static void say(struct connect *c, const char *text)
-{
-	char service[SERVICE_STRLEN];
-
-	/* The same again is no news. */
-	if (strcmp(c->problem, text) != 0)
-		pc_warning("%s of %s: %s", service_format(c->spec.port, service),
-			   id_text(c->spec.peer), text);
-	snprintf(c->problem, sizeof(c->problem), "%s", text);
-}
-
-static void later(struct connect *c)
-{
-	c->wait_ns = c->wait_ns ? c->wait_ns * 2 : RETRY_NS;
-	if (c->wait_ns > RETRY_MAX_NS)
-		c->wait_ns = RETRY_MAX_NS;
-	c->retry_ns = c->a->now + c->wait_ns;
-	c->refusals = 0;
-	agent_arm(c->a);
-}
-
-static bool needs_pipe(const struct connect *c)
-{
-	return !c->held || !c->held->way->good;
-}
-
-static void place_call(struct connect *c)
-{
-	struct agent *a = c->a;
-	char service[SERVICE_STRLEN];
-
-	service_format(c->spec.port, service);
-	for (size_t i = 0; i < a->config.n_relay; i++) {
-		struct relay *r = &a->relay[(c->next_relay + i) % a->config.n_relay];
-
-		if (!r->up ||
-		    pc_agent_connect(r->agent, c->spec.peer, service, a->now, &c->call) < 0)
-			continue;
-		c->calling = r;
-		c->call_ns = a->now;
-		c->next_relay = r->number + 1;
-		agent_arm(a);
-		return;
-	}
-	/* The relay's own line says more. */
-	c->call = 0;
-	snprintf(c->problem, sizeof(c->problem), "no relay has a session with this peer");
-	later(c);
-}
-
-static const char *why_refused(uint16_t reason)
-{
-	switch (reason) {
-	case PC_NATIVE_R_REFUSED:
-		return "refused: it does not trust this peer, or does not expose that; or the "
-		       "relay "
-		       "lets neither call the other";
-	case PC_NATIVE_R_UNKNOWN_PEER:
-		return "it is not registered at our relays";
-	default:
-		return pc_native_reason_text(reason);
-	}
-}
-
-static unsigned int relays_up(const struct agent *a)
-{
-	unsigned int n = 0;
-
-	for (size_t i = 0; i < a->config.n_relay; i++)
-		n += a->relay[i].up;
-	return n;
-}
-
-/* The next relay at once, until all were asked. */
-void connect_refused(struct connect *c, uint16_t reason)
-{
-	c->call = 0;
-	c->calling = NULL;
-	if (++c->refusals < relays_up(c->a)) {
-		place_call(c);
-		return;
-	}
-	say(c, why_refused(reason));
-	later(c);
-}
-
-struct connect *connect_by_call(struct agent *a, const struct relay *r, uint32_t call)
-{
-	struct connect *c = a->connects;
-
-	while (c && (!c->call || c->call != call || c->calling != r))
-		c = c->next;
-	return c;
-}
-
-void connect_opened(struct connect *c, struct held *h)
-{
-	struct held *old = c->held;
-
-	c->held = h;
-	c->call = 0;
-	c->calling = NULL;
-	c->refusals = 0;
-	c->wait_ns = c->retry_ns = 0;
-	if (old) {
-		old->connect = NULL;
-		held_close(old, PC_NATIVE_R_DONE);
-	}
-}
-
-void connect_pipe_down(struct connect *c, uint16_t reason)
-{
-	pc_info("the pipe to %s ended: %s", id_text(c->spec.peer), pc_native_reason_text(reason));
-	if (!c->call)
-		place_call(c);
-}
-
-void connect_silent(struct connect *c)
-{
-	if (c->call)
-		return;
-	if (c->held)
-		c->next_relay = c->held->relay->number + 1;
-	place_call(c);
-}
-
-void connect_down(struct agent *a, struct pc_e2e_peer *peer, uint16_t reason)
-{
-	for (struct connect *c = a->connects; c; c = c->next) {
-		if (memcmp(c->spec.peer, pc_e2e_identity(peer), 32) == 0)
-			say(c, reason == PC_NATIVE_R_REFUSED ? why_refused(reason)
-							     : pc_native_reason_text(reason));
-	}
-}
-
-void connect_relay_up(struct agent *a)
-{
-	for (struct connect *c = a->connects; c; c = c->next) {
-		if (!c->call && needs_pipe(c))
-			place_call(c);
-	}
-}
-
-void connects_tick(struct agent *a)
-{
-	for (struct connect *c = a->connects; c; c = c->next) {
-		if (c->call && a->now - c->call_ns >= CALL_NS) {
-			relay_suspect(c->calling);
-			connect_refused(c, PC_NATIVE_R_TIMEOUT);
-		} else if (!c->call && c->retry_ns && a->now >= c->retry_ns) {
-			c->retry_ns = 0;
-			if (needs_pipe(c))
-				place_call(c);
-		}
-	}
-}
-
-uint64_t connects_deadline(const struct agent *a)
-{
-	uint64_t at = UINT64_MAX;
-
-	for (const struct connect *c = a->connects; c; c = c->next) {
-		uint64_t t = c->call	   ? c->call_ns + CALL_NS
-			     : c->retry_ns ? c->retry_ns
-					   : UINT64_MAX;
-
-		at = t < at ? t : at;
-	}
-	return at;
-}
 
 /* --- clients --- */
 
@@ -337,11 +160,9 @@ void connect_ready(struct agent *a, struct pc_e2e_peer *peer)
 void connect_take(struct agent *a, struct pc_e2e_peer *peer, uint16_t port, uint16_t flow,
 		  uint8_t *data, size_t len)
 {
-	struct connect *c = a->connects;
+	struct connect *c = connect_find(a, pc_e2e_identity(peer), port);
 	struct client *cl;
 
-	while (c && (c->spec.port != port || memcmp(c->spec.peer, pc_e2e_identity(peer), 32) != 0))
-		c = c->next;
 	cl = c ? c->by_flow[flow] : NULL;
 	if (!cl)
 		return;
@@ -352,30 +173,30 @@ void connect_take(struct agent *a, struct pc_e2e_peer *peer, uint16_t port, uint
 
 /* --- life --- */
 
-struct connect *connect_find(struct agent *a, const struct pc_addr *listen)
+struct connect *connect_find(struct agent *a, const uint8_t peer[static 32], uint16_t port)
 {
 	struct connect *c = a->connects;
 
-	while (c && !pc_addr_equal(&c->spec.listen, listen))
+	while (c && (c->spec.port != port || memcmp(c->spec.peer, peer, 32) != 0))
 		c = c->next;
 	return c;
 }
 
-int connect_new(struct agent *a, const struct connect_spec *spec, struct connect **ret_connect)
+int connect_new(struct agent *a, const struct connect_spec *spec, const struct grants *grants,
+		struct connect **ret_connect)
 {
 	struct connect *c;
 	int rc = -ENOMEM;
 
 	/* Flows of a service are numbered in one place. */
-	for (c = a->connects; c; c = c->next) {
-		if (c->spec.port == spec->port && memcmp(c->spec.peer, spec->peer, 32) == 0)
-			return PC_ERR_EXISTS;
-	}
+	if (connect_find(a, spec->peer, spec->port))
+		return PC_ERR_EXISTS;
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return -ENOMEM;
 	c->a = a;
 	c->spec = *spec;
+	c->grants = grants->n ? *grants : a->grants;
 	c->fd = -1;
 	c->by_flow = calloc(65536, sizeof(*c->by_flow));
 	if (c->by_flow)
@@ -400,7 +221,7 @@ int connect_new(struct agent *a, const struct connect_spec *spec, struct connect
 	c->next = a->connects;
 	a->connects = c;
 	c->next_relay = 0;
-	place_call(c);
+	connect_call(c);
 	*ret_connect = c;
 	return 0;
 }

@@ -46,34 +46,82 @@ static const char *text_of(json_t *args, const char *name)
 	return text ? text : "";
 }
 
+/* Those in @args, for one of our relays each. NULL with @ret_grants, or what is wrong. */
+static json_t *grants_of(struct agent *a, json_t *args, struct grants *ret_grants)
+{
+	char error[256] = "not a grant";
+	json_t *text;
+	size_t i;
+
+	json_array_foreach (json_object_get(args, "grants"), i, text) {
+		const char *s = json_string_value(text);
+		uint8_t bytes[PC_GRANT_LEN];
+		struct grant g;
+
+		if (!s || grant_decode(s, strlen(s), bytes) < 0 ||
+		    grant_take(bytes, a->id.public_key, a->realtime_s, &g, error, sizeof(error)) <
+			    0)
+			return pc_ctl_fail("%s", error);
+		if (!relay_named(a, g.relay))
+			return pc_ctl_fail("a grant for %s, which is none of our relays",
+					   id_text(g.relay));
+		if (grants_add(ret_grants, &g) < 0)
+			return pc_ctl_fail("more than %d grants", CONFIG_RELAYS);
+	}
+	return NULL;
+}
+
+static json_t *new_connect(struct agent *a, const struct connect_spec *spec,
+			   const struct grants *grants)
+{
+	char service[SERVICE_STRLEN];
+	struct connect *c;
+	int rc = connect_new(a, spec, grants, &c);
+
+	if (rc == -EADDRINUSE)
+		return pc_ctl_fail("%s: the port is in use", addr_text(&spec->listen));
+	if (rc == PC_ERR_EXISTS)
+		return pc_ctl_fail("%s of that peer is connected already",
+				   service_format(spec->port, service));
+	if (rc < 0)
+		return pc_ctl_fail("%s: %s", addr_text(&spec->listen), pc_strerror(rc));
+	return json_pack("{s:s}", "listen", addr_text(&c->spec.listen));
+}
+
+/* With grants and without an address: for one that there is. */
 static json_t *do_connect(void *ctx, json_t *args)
 {
-	struct agent *a = ctx;
+	bool later = !json_object_get(args, "listen") && json_object_get(args, "grants");
 	struct connect_spec spec = { 0 };
+	struct grants grants = { 0 };
+	struct agent *a = ctx;
 	struct connect *c;
-	int rc;
+	json_t *wrong;
 
 	if (pc_peer_id_parse(text_of(args, "peer"), spec.peer) < 0 ||
 	    service_parse(text_of(args, "service"), &spec.port) < 0 ||
-	    pc_addr_parse(text_of(args, "listen"), &spec.listen) < 0)
+	    (!later && pc_addr_parse(text_of(args, "listen"), &spec.listen) < 0))
 		return pc_ctl_fail("connect needs peer, service and listen");
 	if (memcmp(spec.peer, a->id.public_key, 32) == 0)
 		return pc_ctl_fail("that is this peer itself");
 	agent_clock(a);
-	rc = connect_new(a, &spec, &c);
-	if (rc == -EADDRINUSE)
-		return pc_ctl_fail("%s: the port is in use", addr_text(&spec.listen));
-	if (rc == PC_ERR_EXISTS)
-		return pc_ctl_fail("%s of that peer is connected already",
+	wrong = grants_of(a, args, &grants);
+	if (wrong)
+		return wrong;
+	if (!later)
+		return new_connect(a, &spec, &grants);
+	c = connect_find(a, spec.peer, spec.port);
+	if (!c)
+		return pc_ctl_fail("%s of that peer is not connected: --listen says where",
 				   text_of(args, "service"));
-	if (rc < 0)
-		return pc_ctl_fail("%s: %s", addr_text(&spec.listen), pc_strerror(rc));
+	connect_grants(c, &grants);
 	return json_pack("{s:s}", "listen", addr_text(&c->spec.listen));
 }
 
 static json_t *do_disconnect(void *ctx, json_t *args)
 {
 	struct agent *a = ctx;
+	struct connect *c;
 	uint8_t peer[32];
 	uint16_t port;
 
@@ -81,13 +129,11 @@ static json_t *do_disconnect(void *ctx, json_t *args)
 	    service_parse(text_of(args, "service"), &port) < 0)
 		return pc_ctl_fail("disconnect needs peer and service");
 	agent_clock(a);
-	for (struct connect *c = a->connects; c; c = c->next) {
-		if (c->spec.port != port || memcmp(c->spec.peer, peer, 32) != 0)
-			continue;
-		connect_free(c);
-		return json_object();
-	}
-	return pc_ctl_fail("%s of that peer is not connected", text_of(args, "service"));
+	c = connect_find(a, peer, port);
+	if (!c)
+		return pc_ctl_fail("%s of that peer is not connected", text_of(args, "service"));
+	connect_free(c);
+	return json_object();
 }
 
 static json_t *do_expose(void *ctx, json_t *args)

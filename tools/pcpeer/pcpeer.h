@@ -24,6 +24,7 @@ enum option_id {
 	OPT_OFF,
 	OPT_REPLACE,
 	OPT_KEY_FILE,
+	OPT_GRANT,
 	OPT_COUNT
 };
 

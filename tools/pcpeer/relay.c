@@ -27,13 +27,18 @@ static void random_bytes(void *ctx, void *buf, size_t len)
 
 /* --- sessions --- */
 
-static struct relay *relay_of(struct agent *a, const struct pc_native_link *link)
+struct relay *relay_named(struct agent *a, const uint8_t identity[static 32])
 {
 	for (size_t i = 0; i < a->config.n_relay; i++) {
-		if (memcmp(a->relay[i].spec.identity, pc_native_identity(link), 32) == 0)
+		if (memcmp(a->relay[i].spec.identity, identity, 32) == 0)
 			return &a->relay[i];
 	}
 	return NULL;
+}
+
+static struct relay *relay_of(struct agent *a, const struct pc_native_link *link)
+{
+	return relay_named(a, pc_native_identity(link));
 }
 
 struct relay *relay_at(struct agent *a, const struct pc_addr *addr)
@@ -307,11 +312,17 @@ void held_close(struct held *h, uint16_t reason)
 
 static void op_pipe_down(void *ctx, struct pc_agent_pipe *pipe, uint16_t reason)
 {
+	struct relay *r = ctx;
 	struct held *h = pipe->user;
-	struct connect *c = h ? held_forget(h) : NULL;
+	struct connect *c;
 
+	/* Its own end the one that asked will tell. */
+	if (h && !h->connect && reason == PC_NATIVE_R_EXPIRED)
+		pc_info("the pipe of %s through relay %s ended: %s", id_text(pipe->peer),
+			addr_text(&r->spec.addr), pc_native_reason_text(reason));
+	c = h ? held_forget(h) : NULL;
 	if (c)
-		connect_pipe_down(c, reason);
+		connect_pipe_down(c, r, reason);
 }
 
 static void op_refused(void *ctx, uint32_t call, uint16_t reason)

@@ -2,6 +2,7 @@
 /* `pcpeer status` for people. */
 #include <stdio.h>
 
+#include "grant.h"
 #include "pcpeer.h"
 
 static const char *text(const json_t *o, const char *name)
@@ -27,6 +28,19 @@ static void problem(const json_t *o)
 		printf("             %s\n", text(o, "problem"));
 }
 
+static void grants(const json_t *connect)
+{
+	const json_t *g;
+	size_t i;
+
+	json_array_foreach (json_object_get(connect, "grants"), i, g) {
+		char when[GRANT_TIME_STRLEN];
+
+		printf("             grant for %s until %s: %s\n", text(g, "relay"),
+		       grant_time((uint64_t)number(g, "not_after"), when), text(g, "state"));
+	}
+}
+
 static void print_all(const json_t *r)
 {
 	const json_t *o;
@@ -50,6 +64,7 @@ static void print_all(const json_t *r)
 		       text(o, "service"), text(o, "peer_id"), text(o, "listen"),
 		       number(o, "clients"), number(o, "sent"), number(o, "received"),
 		       number(o, "dropped"));
+		grants(o);
 		problem(o);
 	}
 	json_array_foreach (json_object_get(r, "exposes"), i, o)

@@ -50,6 +50,22 @@ static json_t *peers(struct agent *a)
 	return list;
 }
 
+static json_t *grants_report(struct agent *a, const struct grants *all)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < all->n; i++) {
+		const struct grant *g = &all->list[i];
+
+		json_array_append_new(list,
+				      json_pack("{s:s, s:I, s:I, s:s}", "relay", id_text(g->relay),
+						"not_before", (json_int_t)g->not_before_s,
+						"not_after", (json_int_t)g->not_after_s, "state",
+						grant_state_name(grant_state(g, a->realtime_s))));
+	}
+	return list;
+}
+
 static json_t *connects(struct agent *a)
 {
 	json_t *list = json_array();
@@ -66,6 +82,8 @@ static json_t *connects(struct agent *a)
 				  (json_int_t)c->n_clients, "sent", (json_int_t)c->sent, "received",
 				  (json_int_t)c->received, "dropped", (json_int_t)c->dropped);
 
+		if (c->grants.n)
+			json_object_set_new(o, "grants", grants_report(a, &c->grants));
 		if (c->problem[0])
 			json_object_set_new(o, "problem", json_string(c->problem));
 		json_array_append_new(list, o);

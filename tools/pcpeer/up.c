@@ -34,12 +34,17 @@ const char *addr_text(const struct pc_addr *addr)
 
 /* --- time --- */
 
-void agent_clock(struct agent *a)
+uint64_t agent_realtime_s(void)
 {
 	uint64_t s = pc_clock_realtime() / PC_NS_PER_S;
 
+	return s < FIRST_CLOCK_S ? 0 : s;
+}
+
+void agent_clock(struct agent *a)
+{
 	a->now = pc_clock_monotonic();
-	a->realtime_s = s < FIRST_CLOCK_S ? 0 : s;
+	a->realtime_s = agent_realtime_s();
 }
 
 void agent_arm(struct agent *a)
@@ -142,7 +147,7 @@ static int open_services(struct agent *a)
 	}
 	for (size_t i = 0; i < a->config.n_connect; i++) {
 		const struct connect_spec *s = &a->config.connect[i];
-		int rc = connect_new(a, s, &c);
+		int rc = connect_new(a, s, &a->grants, &c);
 
 		if (rc < 0) {
 			pc_error("listen %s: %s", addr_text(&s->listen),
@@ -214,7 +219,7 @@ static void end(struct agent *a)
 	pc_identity_wipe(&a->id);
 }
 
-int agent_run(const struct config *c, const struct pc_identity *id)
+int agent_run(const struct config *c, const struct pc_identity *id, const struct grants *grants)
 {
 	struct agent *a = calloc(1, sizeof(*a));
 	int rc;
@@ -223,6 +228,7 @@ int agent_run(const struct config *c, const struct pc_identity *id)
 		return -ENOMEM;
 	a->config = *c;
 	a->id = *id;
+	a->grants = *grants;
 	a->wan[0] = a->wan[1] = -1;
 	a->loop = ev_default_loop(0);
 	signal(SIGPIPE, SIG_IGN);

@@ -320,6 +320,23 @@ static void show_warnings(FILE *f, const json_t *health)
 		line(f, i ? "" : "warnings", json_string_value(w));
 }
 
+/* Where any was shown. */
+static void show_grants(FILE *f, const json_t *native)
+{
+	const json_t *grants = json_object_get(native, "grants"), *count;
+	uint64_t good = number(grants, "good", NULL), ended = number(grants, "ended", NULL);
+	uint64_t all = 0;
+	const char *name;
+
+	json_object_foreach ((json_t *)grants, name, count)
+		all += (uint64_t)json_integer_value(count);
+	if (all)
+		fprintf(f,
+			"%-12s %" PRIu64 " taken, %" PRIu64 " refused, %" PRIu64
+			" ran out with a pipe\n",
+			"grants", good, all - good - ended, ended);
+}
+
 void show_health(FILE *f, const json_t *health)
 {
 	const json_t *kernel = json_object_get(health, "kernel");
@@ -357,6 +374,8 @@ void show_health(FILE *f, const json_t *health)
 			"peers", number(native, "peers", NULL), number(native, "connected", NULL),
 			number(native, "registered", NULL), number(native, "pipes", NULL),
 			number(native, "handshakes", NULL));
+	if (flag(native, "on"))
+		show_grants(f, native);
 	fprintf(f, "%-12s %" PRIu64 " of %" PRIu64 "\n", "flows", number(kernel, "flows", "used"),
 		number(kernel, "flows", "size"));
 	fprintf(f, "%-12s %" PRIu64 " of %" PRIu64 "\n", "permissions",

@@ -312,6 +312,18 @@ static json_t *turn_object(const struct pc_turn_stats *s)
 			 (json_int_t)s->data_down);
 }
 
+/* Those that were judged, by what was found, and those whose end has ended a pipe. */
+static json_t *grants_object(const struct pc_native_glue_stats *s)
+{
+	json_t *o = json_object();
+
+	for (int i = 0; i < PC_GRANT_VERDICTS; i++)
+		json_object_set_new(o, pc_grant_verdict_name((enum pc_grant_verdict)i),
+				    json_integer((json_int_t)s->grants[i]));
+	json_object_set_new(o, "ended", json_integer((json_int_t)s->grants_ended));
+	return o;
+}
+
 static json_t *native_object(const struct pc_daemon *d, json_t *warnings)
 {
 	struct pc_native_glue_stats s;
@@ -328,13 +340,14 @@ static json_t *native_object(const struct pc_daemon *d, json_t *warnings)
 	if (s.pipes >= d->config.max_pipes - d->config.max_pipes / 10)
 		json_array_append_new(warnings, json_sprintf("pipes: %zu of %u used", s.pipes,
 							     d->config.max_pipes));
-	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "on",
+	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "on",
 			 d->native != NULL, "peers", (json_int_t)pc_peers_count(d->peers),
 			 "connected", (json_int_t)s.native.up, "registered",
 			 (json_int_t)s.hub.registered, "calls", (json_int_t)s.hub.calls, "pipes",
 			 (json_int_t)s.pipes, "handshakes", (json_int_t)s.native.handshakes,
 			 "curve_operations", (json_int_t)s.native.curve_operations, "cookies",
-			 (json_int_t)s.native.cookies_sent, "drops", drops);
+			 (json_int_t)s.native.cookies_sent, "drops", drops, "grants",
+			 grants_object(&s));
 }
 
 static json_t *health_object(struct pc_daemon *d)

@@ -59,6 +59,11 @@ static uint64_t clock_s(uint64_t realtime_s)
 	return realtime_s < CLOCK_SET_S ? 0 : realtime_s;
 }
 
+uint64_t pc_native_clock_s(void)
+{
+	return clock_s(pc_clock_realtime() / PC_NS_PER_S);
+}
+
 /* --- what the machine does --- */
 
 static void send_frame(void *ctx, const struct pc_native_path *path, const void *data, size_t len)
@@ -238,20 +243,20 @@ static void on_prepare(struct ev_loop *loop, struct ev_prepare *w, int events)
 static void make_statement(struct pc_native_glue *g, const uint8_t static_public[static 32],
 			   uint8_t ret[static PC_STATEMENT_LEN])
 {
-	uint64_t now_s = clock_s(pc_clock_realtime() / PC_NS_PER_S);
+	uint64_t now_s = pc_native_clock_s();
 	uint64_t from_s = now_s ? now_s - STATEMENT_BEFORE_S : 0;
 	uint64_t until_s = now_s ? now_s + STATEMENT_S : UINT64_MAX;
 
 	if (!now_s)
 		pc_warning("the clock was never set: native peers are not judged by the times of "
-			   "their statements");
+			   "their statements, and grants are refused");
 	pc_statement_make(g->d->identity.secret_key, static_public, from_s, until_s, ret);
 	g->statement_end_s = now_s ? until_s : 0;
 }
 
 void pc_native_glue_minute(struct pc_native_glue *g)
 {
-	uint64_t now_s = clock_s(pc_clock_realtime() / PC_NS_PER_S);
+	uint64_t now_s = pc_native_clock_s();
 	uint8_t statement[PC_STATEMENT_LEN];
 
 	pc_native_glue_resync(g);
@@ -365,6 +370,8 @@ void pc_native_glue_get_stats(const struct pc_native_glue *g,
 	pc_native_get_stats(g->n, &ret_stats->native);
 	pc_hub_get_stats(g->hub, &ret_stats->hub);
 	ret_stats->pipes = pc_native_glue_pipes(g);
+	memcpy(ret_stats->grants, g->grants, sizeof(ret_stats->grants));
+	ret_stats->grants_ended = g->grants_ended;
 }
 
 /* --- life --- */
@@ -380,6 +387,7 @@ int pc_native_glue_new(struct pc_daemon *d, struct pc_native_glue **ret_glue)
 	g->d = d;
 	g->reasons = pc_dp_reasons_user(d->dp);
 	g->refused_log = (struct pc_log_limit){ .interval_ns = 60 * PC_NS_PER_S, .burst = 10 };
+	g->grant_log = (struct pc_log_limit){ .interval_ns = 60 * PC_NS_PER_S, .burst = 10 };
 	g->full_log = (struct pc_log_limit){ .interval_ns = 60 * PC_NS_PER_S, .burst = 1 };
 	g->limit_ns = UINT64_MAX;
 	r = pc_htab_init(&g->tenants, 16);

@@ -9,6 +9,7 @@
 
 #include <stdint.h>
 
+#include "account/grant.h"
 #include "relay/native.h"
 #include "relay/native_hub.h"
 #include "relay/turn.h"
@@ -76,6 +77,7 @@ struct pc_native_glue_stats {
 	struct pc_native_stats native;
 	struct pc_hub_stats hub;
 	size_t pipes;
+	uint64_t grants[PC_GRANT_VERDICTS], grants_ended; /* judged, and run out with a pipe */
 };
 void pc_native_glue_get_stats(const struct pc_native_glue *g,
 			      struct pc_native_glue_stats *ret_stats);

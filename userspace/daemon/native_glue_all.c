@@ -47,8 +47,8 @@ static int by_slot(const void *a, const void *b)
 static bool belong(const struct pc_dp_pipe *up, const struct pc_dp_pipe *down)
 {
 	return up->slot == down->slot && up->up && !down->up && !up->in_plain && !down->out_plain &&
-	       up->out_plain == down->in_plain && up->shared == down->shared &&
-	       up->other_slot == down->other_slot &&
+	       up->granted == down->granted && up->out_plain == down->in_plain &&
+	       up->shared == down->shared && up->other_slot == down->other_slot &&
 	       pc_addr_equal(&up->in_local, &down->out_local) &&
 	       pc_addr_equal(&up->out_local, &down->in_local) &&
 	       memcmp(up->in_peer, down->out_peer, sizeof(up->in_peer)) == 0 &&
@@ -107,7 +107,8 @@ static int adopt_port(struct pc_native_glue *g, struct native_pipe *p, struct pc
 static int adopt_one(struct pc_native_glue *g, struct native_pipe *p, const struct pc_dp_pipe *up,
 		     const struct pc_dp_pipe *down)
 {
-	struct pc_hub_pipe pipe = { .user = p };
+	/* Its grant is not known here: no longer than it has now, unless it is shown again. */
+	struct pc_hub_pipe pipe = { .user = p, .until_ns = up->granted ? up->expires_ns : 0 };
 	int r = 0;
 
 	fill_end(&pipe.ends[0], up, down);

@@ -4,6 +4,7 @@
  *
  * native_glue.c       the machine: sockets, identity, trust, time
  * native_glue_pipe.c  what the hub needs: pipes, who pays for them, and what the data plane has
+ * native_glue_grant.c grants, and when they run out
  * native_glue_known.c where peers are
  * native_glue_frame.c frames that user space forwards
  * native_glue_all.c   all pipes: adopted, written again, ended, listed
@@ -13,6 +14,7 @@
 
 #include <ev.h>
 
+#include "account/grant.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/htab.h"
@@ -39,7 +41,8 @@ struct pc_native_glue {
 	bool leaving;	   /* the data plane keeps what it has */
 	struct native_pipe *pipes;
 	struct pc_htab tenants; /* how many pipes each pays for */
-	struct pc_log_limit refused_log, full_log;
+	struct pc_log_limit refused_log, full_log, grant_log;
+	uint64_t grants[PC_GRANT_VERDICTS], grants_ended;
 };
 
 /* A session of one tenant that a pipe counts for. */
@@ -64,6 +67,14 @@ struct native_pipe {
 };
 
 extern const struct pc_hub_ops pc_native_hub_ops; /* ctx: struct pc_native_glue */
+
+/* --- native_glue.c --- */
+uint64_t pc_native_clock_s(void); /* since 1970; 0: the clock was never set */
+
+/* --- native_glue_grant.c: for pc_hub_ops --- */
+uint16_t pc_native_grant_judge(void *ctx, struct pc_native_link *link, const uint8_t *grant,
+			       uint64_t *ret_until_ns);
+void pc_native_grant_lapsed(void *ctx, const struct pc_hub_pipe *pipe);
 
 /* --- native_glue_known.c --- */
 int pc_native_known_init(struct pc_native_glue *g);

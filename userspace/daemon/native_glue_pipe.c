@@ -144,8 +144,10 @@ static void fill(struct pc_native_glue *g, struct native_pipe *p, unsigned int f
 {
 	const struct pc_hub_end *in = &p->pipe->ends[from], *out = &p->pipe->ends[!from];
 	const struct native_account *payer = &p->accounts[0], *other = &p->accounts[1];
-	uint64_t until = g->now + PIPE_LIFE_NS;
+	uint64_t until = g->now + PIPE_LIFE_NS, granted = p->pipe->until_ns;
 
+	if (granted && granted < until)
+		until = granted;
 	*ret = (struct pc_dp_pipe){
 		.in = in->in,
 		.out = out->out,
@@ -156,6 +158,7 @@ static void fill(struct pc_native_glue *g, struct native_pipe *p, unsigned int f
 		.out_local = out->path.local,
 		.out_remote = out->path.remote,
 		.expires_ns = until < g->limit_ns ? until : g->limit_ns,
+		.granted = granted != 0,
 		.slot = payer->slot,
 		.tenant = pc_glue_limits(g->d->glue, payer->slot),
 		.up = from == 0,
@@ -350,5 +353,7 @@ const struct pc_hub_ops pc_native_hub_ops = {
 	.pipe_set = pipe_set,
 	.pipe_del = pipe_del,
 	.port_open = port_open,
+	.grant = pc_native_grant_judge,
+	.lapsed = pc_native_grant_lapsed,
 	.random = fill_random,
 };

@@ -235,6 +235,7 @@ struct pc_dp_pipe {
 	uint8_t in_key[16], out_key[16];
 	uint32_t nexthop; /* to out_remote; PC_MAX_NEXTHOPS: no way, frames pass to user space */
 	uint64_t expires_ns;
+	bool granted; /* only another grant lets it live longer; kept for adoption */
 	/* Who pays and is counted, and whether it is up or down for him. */
 	uint32_t slot;
 	uint32_t tenant; /* index of his limits; 0: none */

@@ -71,7 +71,8 @@ static void put_sums(struct pc_pipe *item)
 static uint16_t flags_of(const struct pc_dp_pipe *pipe)
 {
 	return (pipe->in_local.ip.family == 6 ? PC_PIPE_IN6 : 0) |
-	       (pipe->in_plain ? PC_PIPE_IN_PLAIN : 0) | (pipe->out_plain ? PC_PIPE_OUT_PLAIN : 0);
+	       (pipe->in_plain ? PC_PIPE_IN_PLAIN : 0) | (pipe->out_plain ? PC_PIPE_OUT_PLAIN : 0) |
+	       (pipe->granted ? PC_PIPE_GRANTED : 0);
 }
 
 int pc_dp_pipe_encode(const struct pc_dp_pipe *pipe, struct pc_pipe *ret_item)
@@ -121,6 +122,7 @@ void pc_dp_pipe_decode(const struct pc_pipe *item, struct pc_dp_pipe *ret_pipe)
 		.out = ntohl(item->out),
 		.in_plain = item->flags & PC_PIPE_IN_PLAIN,
 		.out_plain = item->flags & PC_PIPE_OUT_PLAIN,
+		.granted = item->flags & PC_PIPE_GRANTED,
 		.in_remote = get_addr(item->saddr, item->sport, in6),
 		.in_local = get_addr(item->daddr, item->dport, in6),
 		.out_local = get_addr(flow->saddr, flow->sport, out6),

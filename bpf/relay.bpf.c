@@ -375,30 +375,17 @@ static __always_inline int pc_relay_lean6(struct xdp_md *ctx)
 		return XDP_PASS;
 	if (pc_unlikely(pc_guard_tripped(ctx) || !pc_lean6_read(data, end, &lean)))
 		return -1;
-	reason = port == PC_PORT_SERVICE ? pc_lean6(ctx, data, &lean, true)
-					 : pc_lean6(ctx, data, &lean, false);
-	if (pc_unlikely(reason == PC_REASON_PASS_UNUSUAL && port == PC_PORT_SERVICE))
-		return pc_relay_lean_pipe(ctx, true);
-	return pc_leave_lean(reason);
-}
-
-/* Send indications. */
-static __always_inline int pc_relay_lean_send(struct xdp_md *ctx)
-{
-	enum pc_reason reason = pc_lean_send_find(ctx);
-
-	if (pc_likely(reason == PC_REASON_TX))
-		reason = pc_lean_send_out(ctx);
-	return pc_leave_lean(reason);
-}
-
-/* From peers without a channel. */
-static __always_inline int pc_relay_lean_data(struct xdp_md *ctx)
-{
-	enum pc_reason reason = pc_lean_data_find(ctx);
-
-	if (pc_likely(reason == PC_REASON_TX))
-		reason = pc_lean_data_out(ctx);
+	if (port == PC_PORT_SERVICE) {
+		if (pc_unlikely(*pc_u16_at(data, PC_LEAN6_HEAD) == bpf_htons(PC_STUN_SEND)))
+			return pc_leave_lean(pc_lean_send6(ctx));
+		reason = pc_lean6(ctx, data, &lean, true);
+		if (pc_unlikely(reason == PC_REASON_PASS_UNUSUAL))
+			return pc_relay_lean_pipe(ctx, true);
+		return pc_leave_lean(reason);
+	}
+	reason = pc_lean6(ctx, data, &lean, false);
+	if (pc_unlikely(reason == PC_REASON_PASS_UNUSUAL))
+		return pc_lean_channel6(ctx) ? -1 : pc_leave_lean(pc_lean_data6(ctx));
 	return pc_leave_lean(reason);
 }
 
@@ -429,7 +416,7 @@ static __always_inline int pc_relay_lean(struct xdp_md *ctx)
 		return -1;
 	if (port == PC_PORT_SERVICE) {
 		if (pc_unlikely(*pc_u16_at(data, PC_LEAN_HEAD) == bpf_htons(PC_STUN_SEND)))
-			return pc_relay_lean_send(ctx);
+			return pc_leave_lean(pc_lean_send4(ctx));
 		reason = pc_lean_up(ctx, data, &lean);
 		if (pc_unlikely(reason == PC_REASON_PASS_UNUSUAL))
 			return pc_relay_lean_pipe(ctx, false);
@@ -437,7 +424,7 @@ static __always_inline int pc_relay_lean(struct xdp_md *ctx)
 	}
 	reason = pc_lean_down(ctx, data, &lean);
 	if (pc_unlikely(reason == PC_REASON_PASS_UNUSUAL))
-		return pc_relay_lean_data(ctx);
+		return pc_lean_channel4(ctx) ? -1 : pc_leave_lean(pc_lean_data4(ctx));
 	return pc_leave_lean(reason);
 }
 

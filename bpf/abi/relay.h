@@ -128,6 +128,7 @@ struct pc_flow6_key {
 #define PC_FLOW_HAIRPIN 0x0002 /* the peer is another relayed address of this node */
 #define PC_FLOW_OUT6	0x0004 /* what is sent is IPv6 */
 #define PC_FLOW_PIPE	0x0008 /* see pc3_pipe in abi/pipe.h */
+#define PC_FLOW_PERM	0x0010 /* in pc3_hot4 and pc3_hot6 alone: made of a permission */
 
 struct pc_flow {
 	__u64 expires_ns; /* CLOCK_MONOTONIC */
@@ -153,7 +154,8 @@ struct pc_flow {
 /*
  * pc3_hot4, ARRAY, BPF_F_MMAPABLE: copies of entries of pc3_flow4, found faster (lib/hot.h). A
  * place whose key is zero is free. The writer clears the key, copies the flow, then writes the key
- * with its second word last. A flow whose set is full is in pc3_flow4 alone.
+ * with its second word last. A flow whose set is full is in pc3_flow4 alone. Permissions of one
+ * family that are no hairpins take places that are left, as flows with PC_FLOW_PERM.
  */
 struct pc_hot4 {
 	struct pc_flow4_key key[PC_HOT_WAYS]; /* one cache line */

@@ -16,11 +16,17 @@ static __always_inline enum pc_reason pc_admit_flow(const struct pc_flow *flow, 
 	return pc_clock_now() >= flow->expires_ns ? PC_REASON_PASS_EXPIRED : PC_REASON_TX;
 }
 
+/* Whether it is @flags, PC_FLOW_UP and PC_FLOW_PERM, and to this family; and nothing else. */
+static __always_inline bool pc_flow_is(const struct pc_flow *flow, __u16 flags, bool six)
+{
+	return (flow->flags & (PC_FLOW_UP | PC_FLOW_HAIRPIN | PC_FLOW_OUT6 | PC_FLOW_PIPE |
+			       PC_FLOW_PERM)) == (flags | (six ? PC_FLOW_OUT6 : 0));
+}
+
 /* Whether it is the plain case: one flow, one family. That is written out on its own, for speed. */
 static __always_inline bool pc_flow_plain(const struct pc_flow *flow, bool up, bool six)
 {
-	return (flow->flags & (PC_FLOW_UP | PC_FLOW_HAIRPIN | PC_FLOW_OUT6 | PC_FLOW_PIPE)) ==
-	       ((up ? PC_FLOW_UP : 0) | (six ? PC_FLOW_OUT6 : 0));
+	return pc_flow_is(flow, up ? PC_FLOW_UP : 0, six);
 }
 
 /* From a tenant: @flow fits what arrived, the payload is known. */

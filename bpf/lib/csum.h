@@ -77,24 +77,31 @@ PC_CSUM_INLINE __u16 pc_csum_update_udp(__u16 check, __u32 diff)
 	return updated ? updated : 0xffff;
 }
 
+/* A sum of 32-bit words as one of 16-bit words, at most 0x1ffff. Zero only if the sum is zero. */
+PC_CSUM_INLINE __u32 pc_csum_halves(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	return (__u32)((sum & 0xffff) + (sum >> 16));
+}
+
 /* Unfolded sum of `n` 32-bit words, as they lie in the packet. */
 PC_CSUM_INLINE __u32 pc_csum_words(const __be32 *words, int n)
 {
-	__u32 sum = 0;
+	__u64 sum = 0;
 
 	for (int i = 0; i < n; i++)
-		sum += (words[i] & 0xffff) + (words[i] >> 16);
-	return sum;
+		sum += words[i];
+	return pc_csum_halves(sum);
 }
 
 /* The same words, taken out. */
 PC_CSUM_INLINE __u32 pc_csum_words_gone(const __be32 *words, int n)
 {
-	__u32 sum = 0;
+	__u64 sum = n * 0xffffffffull;
 
 	for (int i = 0; i < n; i++)
-		sum += pc_csum_diff32(words[i], 0);
-	return sum;
+		sum -= words[i];
+	return pc_csum_halves(sum);
 }
 
 /* What is sent, as far as the flow knows it: addresses of its family, ports, channel number. */

@@ -45,6 +45,16 @@ struct pc_lean_way {
 	__u64 now;
 };
 
+static __always_inline void pc_lean_load(const void *data, struct pc_lean *lean)
+{
+	lean->type = *pc_u32_at(data, PC_LEAN_TYPE);
+	lean->len.word = *pc_u32_at(data, PC_LEAN_LEN);
+	lean->frag.word = *pc_u32_at(data, PC_LEAN_FRAG);
+	lean->check = *pc_u16_at(data, PC_LEAN_CHECK);
+	lean->udp.word = *pc_u32_at(data, PC_LEAN_UDP);
+	lean->udp_len = bpf_ntohs(lean->udp.half[0]);
+}
+
 /* Whether lengths agree with the frame, to the byte, and reads what is needed later. */
 static __always_inline bool pc_lean_read(const void *data, const void *end, struct pc_lean *lean)
 {
@@ -52,12 +62,7 @@ static __always_inline bool pc_lean_read(const void *data, const void *end, stru
 	__u32 ip_len;
 
 	asm volatile("" : "+r"(frame));
-	lean->type = *pc_u32_at(data, PC_LEAN_TYPE);
-	lean->len.word = *pc_u32_at(data, PC_LEAN_LEN);
-	lean->frag.word = *pc_u32_at(data, PC_LEAN_FRAG);
-	lean->check = *pc_u16_at(data, PC_LEAN_CHECK);
-	lean->udp.word = *pc_u32_at(data, PC_LEAN_UDP);
-	lean->udp_len = bpf_ntohs(lean->udp.half[0]);
+	pc_lean_load(data, lean);
 	ip_len = lean->udp_len + sizeof(struct iphdr);
 	return frame == ip_len + PC_LEAN_LINK && bpf_ntohs(lean->len.half[0]) == ip_len &&
 	       *(__u8 *)(data + PC_LEAN_TTL) > 1;
@@ -69,16 +74,16 @@ static __always_inline __u32 pc_lean_wire(__u32 payload, bool up, bool six)
 	return payload + pc_ip_header(six) + sizeof(struct udphdr) + (up ? 0 : PC_CHANNEL_HEADER);
 }
 
-/* Everything that can fail. @wire: IP total length as sent on. */
+/* Everything that can fail. @wire: IP total length as sent on; @flags: what the flow has to be. */
 static __always_inline bool pc_lean_admit(const struct xdp_md *ctx, __u32 wire,
-					  struct pc_lean_way *way, bool up, bool six)
+					  struct pc_lean_way *way, __u16 flags, bool six)
 {
 	const struct pc_flow *flow = way->flow;
 	__u32 index = flow->nexthop;
 	struct pc_nexthop_slot *slot;
 
 	way->now = pc_clock_now();
-	if (pc_unlikely(!pc_flow_plain(flow, up, six) || way->now >= flow->expires_ns))
+	if (pc_unlikely(!pc_flow_is(flow, flags, six) || way->now >= flow->expires_ns))
 		return false;
 	slot = bpf_map_lookup_elem(&pc3_nexthop, &index);
 	if (pc_unlikely(!slot))
@@ -114,22 +119,37 @@ static __always_inline enum pc_reason pc_lean_charge(const struct pc_lean_way *w
 	return PC_REASON_TX;
 }
 
+static __always_inline __u8 pc_lean_tos(const struct pc_lean *lean)
+{
+	union pc_word type = { .word = lean->type };
+
+	return bpf_ntohs(type.half[1]);
+}
+
+/* The TOS to be sent. */
+static __always_inline void pc_lean_set_tos(struct pc_lean *lean, __u8 tos)
+{
+	union pc_word type = { .word = lean->type };
+	__be16 old = type.half[1];
+
+	type.half[1] = bpf_htons(PC_IP_PLAIN << 8 | tos);
+	lean->l3_sum = 0;
+	if (pc_unlikely(type.half[1] != old)) {
+		lean->l3_sum = pc_csum_diff16(old, type.half[1]);
+		lean->type = type.word;
+	}
+}
+
 static __always_inline enum pc_reason pc_lean_charge4(struct pc_lean *lean,
 						      const struct pc_lean_way *way, __u32 wire,
 						      bool up)
 {
-	union pc_word type = { .word = lean->type };
-	__u8 tos = bpf_ntohs(type.half[1]), old = tos;
+	__u8 tos = pc_lean_tos(lean);
 	enum pc_reason reason = pc_lean_charge(way, lean->payload, wire, &tos, up);
 
 	if (pc_unlikely(reason != PC_REASON_TX))
 		return reason;
-	lean->l3_sum = 0;
-	if (pc_unlikely(tos != old)) {
-		type.half[1] = bpf_htons(PC_IP_PLAIN << 8 | tos);
-		lean->l3_sum = pc_csum_diff16(bpf_htons(PC_IP_PLAIN << 8 | old), type.half[1]);
-		lean->type = type.word;
-	}
+	pc_lean_set_tos(lean, tos);
 	return PC_REASON_TX;
 }
 
@@ -169,7 +189,23 @@ static __always_inline __be16 pc_lean_check_udp(__be16 check, const struct pc_fl
 	return -pc_lean_fold(sum);
 }
 
-/* The frame has its new length. The type of the link header that comes is that of what is sent. */
+/*
+ * Link and IP header, with the length and TTL in @lean. The type of the link header that comes is
+ * that of what is sent.
+ */
+static __always_inline void pc_lean_write_ip(void *data, const struct pc_lean *lean,
+					     const struct pc_lean_way *way, __be16 check)
+{
+	const struct pc_flow *flow = way->flow;
+
+	*pc_u64_at(data, 0) = *pc_u64_at(way->nh->l2, 0);
+	*pc_u64_at(data, 8) = pc_pair(*pc_u32_at(way->nh->l2, 8), lean->type);
+	*pc_u64_at(data, PC_LEAN_LEN) = pc_pair(lean->len.word, lean->frag.word);
+	*pc_u16_at(data, PC_LEAN_CHECK) = check;
+	*pc_u64_at(data, PC_LEAN_ADDRS) = pc_pair(flow->saddr[0], flow->daddr[0]);
+}
+
+/* The frame has its new length. */
 static __always_inline void pc_lean_write(void *data, struct pc_lean *lean,
 					  const struct pc_lean_way *way, bool up)
 {
@@ -184,11 +220,7 @@ static __always_inline void pc_lean_write(void *data, struct pc_lean *lean,
 	if (pc_likely(lean->udp.half[1]))
 		lean->udp.half[1] = pc_lean_check_udp(lean->udp.half[1], flow, head.half[1], up);
 	lean->udp.half[0] = bpf_htons(udp_len);
-	*pc_u64_at(data, 0) = *pc_u64_at(way->nh->l2, 0);
-	*pc_u64_at(data, 8) = pc_pair(*pc_u32_at(way->nh->l2, 8), lean->type);
-	*pc_u64_at(data, PC_LEAN_LEN) = pc_pair(lean->len.word, lean->frag.word);
-	*pc_u16_at(data, PC_LEAN_CHECK) = pc_lean_check(lean, flow, up);
-	*pc_u64_at(data, PC_LEAN_ADDRS) = pc_pair(flow->saddr[0], flow->daddr[0]);
+	pc_lean_write_ip(data, lean, way, pc_lean_check(lean, flow, up));
 	*pc_u64_at(data, PC_LEAN_PORTS) = pc_pair(*pc_u32_at(&flow->sport, 0), lean->udp.word);
 	if (!up)
 		*pc_u32_at(data, PC_LEAN_HEAD) = head.word;
@@ -209,7 +241,7 @@ static __always_inline enum pc_reason pc_lean_send(struct xdp_md *ctx, struct pc
 	enum pc_reason reason;
 	void *data;
 
-	if (pc_unlikely(!flow || !pc_lean_admit(ctx, wire, &way, up, false)))
+	if (pc_unlikely(!flow || !pc_lean_admit(ctx, wire, &way, up ? PC_FLOW_UP : 0, false)))
 		return PC_REASON_PASS_UNUSUAL;
 	if (pc_unlikely(!pc_lean_room(ctx, up)))
 		return PC_REASON_PASS_UNUSUAL;

@@ -24,26 +24,35 @@ struct pc_lean6 {
 	__u8 hops;
 };
 
-static __always_inline void pc_lean6_write(void *data, const struct pc_lean6 *lean,
-					   const struct pc_lean_way *way, bool up)
+/* Link and IP header. @udp_len: as it is sent. */
+static __always_inline void pc_lean6_write_ip(void *data, const struct pc_lean6 *lean,
+					      const struct pc_lean_way *way, __be16 udp_len)
 {
-	__u32 udp_len = lean->payload + sizeof(struct udphdr) + (up ? 0 : PC_CHANNEL_HEADER);
-	union pc_word head = { .half[0] = way->flow->channel }, word, udp;
+	union pc_word word;
 
-	head.half[1] = bpf_htons(lean->payload);
-	udp.half[0] = bpf_htons(udp_len);
-	udp.half[1] = pc_lean_check_udp(lean->udp.half[1], way->flow, head.half[1], up);
 	word.word = bpf_htonl(ETH_P_IPV6 << 16 | PC_IP6_VERSION << 12 | lean->tos << 4);
 	*pc_u64_at(data, 0) = *pc_u64_at(way->nh->l2, 0);
 	*pc_u64_at(data, 8) = pc_pair(*pc_u32_at(way->nh->l2, 8), word.word);
 	/* No flow label, as on the longer ways. */
 	word.half[0] = 0;
-	word.half[1] = udp.half[0];
+	word.half[1] = udp_len;
 	*pc_u32_at(data, PC_LEAN6_LEN - 2) = word.word;
 	*pc_u16_at(data, PC_LEAN6_LEN + 2) = bpf_htons(IPPROTO_UDP << 8 | (lean->hops - 1));
 #pragma unroll
 	for (int i = 0; i < 4; i++)
 		*pc_u64_at(data, PC_LEAN6_ADDRS + 8 * i) = *pc_u64_at(way->flow->saddr, 8 * i);
+}
+
+static __always_inline void pc_lean6_write(void *data, const struct pc_lean6 *lean,
+					   const struct pc_lean_way *way, bool up)
+{
+	__u32 udp_len = lean->payload + sizeof(struct udphdr) + (up ? 0 : PC_CHANNEL_HEADER);
+	union pc_word head = { .half[0] = way->flow->channel }, udp;
+
+	head.half[1] = bpf_htons(lean->payload);
+	udp.half[0] = bpf_htons(udp_len);
+	udp.half[1] = pc_lean_check_udp(lean->udp.half[1], way->flow, head.half[1], up);
+	pc_lean6_write_ip(data, lean, way, udp.half[0]);
 	*pc_u64_at(data, PC_LEAN6_PORTS) = pc_pair(*pc_u32_at(&way->flow->sport, 0), udp.word);
 	if (!up)
 		*pc_u32_at(data, PC_LEAN6_HEAD) = head.word;
@@ -58,7 +67,7 @@ static __always_inline enum pc_reason pc_lean6_send(struct xdp_md *ctx, struct p
 	enum pc_reason reason;
 	void *data;
 
-	if (pc_unlikely(!flow || !pc_lean_admit(ctx, wire, &way, up, true)))
+	if (pc_unlikely(!flow || !pc_lean_admit(ctx, wire, &way, up ? PC_FLOW_UP : 0, true)))
 		return PC_REASON_PASS_UNUSUAL;
 	if (pc_unlikely(!pc_lean_room(ctx, up)))
 		return PC_REASON_PASS_UNUSUAL;
@@ -73,17 +82,23 @@ static __always_inline enum pc_reason pc_lean6_send(struct xdp_md *ctx, struct p
 	return PC_REASON_TX;
 }
 
+static __always_inline void pc_lean6_load(const void *data, struct pc_lean6 *lean)
+{
+	union pc_word type = { .word = *pc_u32_at(data, PC_LEAN6_TYPE) };
+
+	lean->udp.word = *pc_u32_at(data, PC_LEAN6_UDP);
+	lean->hops = *(__u8 *)(data + PC_LEAN6_LEN + 3);
+	lean->tos = bpf_ntohs(type.half[1]) >> 4;
+}
+
 /* Whether lengths agree with the frame, to the byte, and reads what is needed later. */
 static __always_inline bool pc_lean6_read(const void *data, const void *end, struct pc_lean6 *lean)
 {
-	union pc_word type = { .word = *pc_u32_at(data, PC_LEAN6_TYPE) };
 	__u64 frame = end - data;
 	__u32 udp_len;
 
 	asm volatile("" : "+r"(frame));
-	lean->udp.word = *pc_u32_at(data, PC_LEAN6_UDP);
-	lean->hops = *(__u8 *)(data + PC_LEAN6_LEN + 3);
-	lean->tos = bpf_ntohs(type.half[1]) >> 4;
+	pc_lean6_load(data, lean);
 	udp_len = bpf_ntohs(lean->udp.half[0]);
 	lean->payload = udp_len - sizeof(struct udphdr);
 	return frame == udp_len + PC_LEAN6_PORTS && lean->udp.half[1] && lean->hops > 1 &&

@@ -200,12 +200,12 @@ static __always_inline bool pc_rewrite_head(void *at, const void *end, const str
 	} else if (plan->head_out == PC_STUN_INDICATION4) {
 		if (pc_unlikely(at + PC_STUN_INDICATION4 > end))
 			return false;
-		*sum += pc_stun_write_data(at, &plan->peer, plan->payload,
+		*sum += pc_stun_write_data(at, plan->peer.addr, plan->peer.port, plan->payload,
 					   way->down ? way->down->packets : 0, false);
 	} else if (plan->head_out) {
 		if (pc_unlikely(at + PC_STUN_INDICATION6 > end))
 			return false;
-		*sum += pc_stun_write_data(at, &plan->peer, plan->payload,
+		*sum += pc_stun_write_data(at, plan->peer.addr, plan->peer.port, plan->payload,
 					   way->down ? way->down->packets : 0, true);
 	}
 	return true;

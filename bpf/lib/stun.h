@@ -220,35 +220,45 @@ static __always_inline void pc_stun_txid(__u32 txid[3], __u64 salt)
 	txid[2] = mixed;
 }
 
+/* One word of what is written, at @at; adds it to a sum. */
+static __always_inline void pc_stun_put(void *at, __u32 word, __u64 *sum)
+{
+	*pc_u32_at(at, 0) = word;
+	*sum += word;
+}
+
 /*
  * Writes what is in front of the data of a Data indication: 36 or 48 bytes at @at, which the caller
- * has checked. Returns its sum, unfolded. @six: family of the peer, a constant.
+ * has checked. Returns its sum, unfolded. @addr, @port: the peer; the address may lie where the
+ * first 20 bytes are to be written. @six: its family, a constant.
  */
-static __always_inline __u32 pc_stun_write_data(void *at, const struct pc_peer *peer, __u32 payload,
-						__u64 salt, bool six)
+static __always_inline __u32 pc_stun_write_data(void *at, const void *addr, __be16 port,
+						__u32 payload, __u64 salt, bool six)
 {
-	__u32 attr = six ? PC_STUN_ADDR6 : PC_STUN_ADDR4;
-	__u32 len = attr + PC_STUN_ATTR + payload + pc_stun_padding(payload);
-	__u16 port = bpf_ntohs(peer->port) ^ PC_STUN_PORT_MASK;
-	int n = (PC_STUN_HEADER + attr + PC_STUN_ATTR) / 4;
-	__u32 words[PC_STUN_INDICATION6 / 4];
+	const __u32 attr = six ? PC_STUN_ADDR6 : PC_STUN_ADDR4;
+	__u32 len = attr + PC_STUN_ATTR + payload + pc_stun_padding(payload), txid[3];
+	void *peer = at + PC_STUN_HEADER;
+	__u64 sum = 0;
 
-	words[0] = pc_stun_word(PC_STUN_DATA, len);
-	words[1] = bpf_htonl(PC_STUN_COOKIE);
-	pc_stun_txid(&words[2], salt);
-	words[5] = pc_stun_word(PC_ATTR_PEER, attr - PC_STUN_ATTR);
-	words[6] = pc_stun_word(six ? PC_FAMILY_6 : PC_FAMILY_4, port);
-	words[7] = peer->addr[0] ^ words[1];
+	pc_stun_txid(txid, salt);
+	pc_stun_put(peer + 8, *pc_u32_at(addr, 0) ^ bpf_htonl(PC_STUN_COOKIE), &sum);
 	if (six) {
-		words[8] = peer->addr[1] ^ words[2];
-		words[9] = peer->addr[2] ^ words[3];
-		words[10] = peer->addr[3] ^ words[4];
-	}
-	words[n - 1] = pc_stun_word(PC_ATTR_DATA, payload);
 #pragma unroll
-	for (int i = 0; i < n; i++)
-		*pc_u32_at(at, 4 * i) = words[i];
-	return pc_csum_words(words, n);
+		for (int i = 0; i < 3; i++)
+			pc_stun_put(peer + 12 + 4 * i, *pc_u32_at(addr, 4 + 4 * i) ^ txid[i], &sum);
+	}
+#pragma unroll
+	for (int i = 0; i < 3; i++)
+		pc_stun_put(at + 8 + 4 * i, txid[i], &sum);
+	pc_stun_put(at, pc_stun_word(PC_STUN_DATA, len), &sum);
+	pc_stun_put(at + 4, bpf_htonl(PC_STUN_COOKIE), &sum);
+	pc_stun_put(peer, pc_stun_word(PC_ATTR_PEER, attr - PC_STUN_ATTR), &sum);
+	pc_stun_put(peer + 4,
+		    pc_stun_word(six ? PC_FAMILY_6 : PC_FAMILY_4,
+				 bpf_ntohs(port) ^ PC_STUN_PORT_MASK),
+		    &sum);
+	pc_stun_put(peer + attr, pc_stun_word(PC_ATTR_DATA, payload), &sum);
+	return pc_csum_halves(sum);
 }
 
 #endif

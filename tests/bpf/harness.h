@@ -335,6 +335,11 @@ static inline void rig_add_flow(struct rig *rig, const struct rig_flow *flow)
 
 static inline void rig_add_perm(struct rig *rig, const struct rig_perm *perm)
 {
+	if (!rig_cold)
+		assert_int_equal(
+			perm->six ? hot_fill_perm6(rig->hot_fd[1], &perm->key.v6, &perm->value)
+				  : hot_fill_perm4(rig->hot_fd[0], &perm->key.v4, &perm->value),
+			0);
 	assert_true(rig->n_perms < RIG_FLOWS);
 	rig->perms[rig->n_perms++] = *perm;
 	assert_int_equal(

@@ -53,4 +53,21 @@ static inline int hot_fill6(int fd, const struct pc_flow6_key *key, const struct
 	return bpf_map_update_elem(fd, &set, &hot, BPF_ANY) ? -errno : 0;
 }
 
+/* Permissions, which lie there as flows, if at all. */
+static inline int hot_fill_perm4(int fd, const struct pc_perm4_key *key, const struct pc_perm *perm)
+{
+	struct pc_flow4_key at;
+	struct pc_flow flow;
+
+	return pc_hot_perm4(key, perm, &at, &flow) ? hot_fill4(fd, &at, &flow) : 0;
+}
+
+static inline int hot_fill_perm6(int fd, const struct pc_perm6_key *key, const struct pc_perm *perm)
+{
+	struct pc_flow6_key at;
+	struct pc_flow flow;
+
+	return pc_hot_perm6(key, perm, &at, &flow) ? hot_fill6(fd, &at, &flow) : 0;
+}
+
 #endif

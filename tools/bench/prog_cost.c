@@ -245,12 +245,16 @@ static int add_perm(struct bpf_object *obj, const struct endpoint ends[4],
 		frame_addr((uint8_t *)key6.daddr, ends[1]);
 		if (with)
 			frame_addr((uint8_t *)key6.peer, *with);
-		return put(obj, PC_MAP_PERM6, &key6, &perm);
+		return put(obj, PC_MAP_PERM6, &key6, &perm)
+			       ?: hot_fill_perm6(bpf_object__find_map_fd_by_name(obj, PC_MAP_HOT6),
+						 &key6, &perm);
 	}
 	key4.saddr = htonl(ends[0].ip);
 	key4.daddr = htonl(ends[1].ip);
 	key4.peer = with ? htonl(with->ip) : 0;
-	return put(obj, PC_MAP_PERM4, &key4, &perm);
+	return put(obj, PC_MAP_PERM4, &key4, &perm)
+		       ?: hot_fill_perm4(bpf_object__find_map_fd_by_name(obj, PC_MAP_HOT4), &key4,
+					 &perm);
 }
 
 /* @ends as above. All keys are zeroes. */

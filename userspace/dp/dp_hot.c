@@ -3,6 +3,9 @@
  * pc3_hot4 and pc3_hot6: copies of the flows in pc3_flow4 and pc3_flow6, which are the truth; the
  * program looks here first. This process is the only writer. A place is emptied before it is
  * written, so that a packet in between finds the flow in the hash map.
+ *
+ * Permissions of pc3_perm4 and pc3_perm6 are copied, too, where there is room: a channel, of which
+ * more packets are to be expected, takes their place.
  */
 #include <errno.h>
 #include <string.h>
@@ -29,10 +32,15 @@ struct place {
 
 static const enum pc_dp_map tables[PC_DP_HOTS] = { PC_DP_HOT4, PC_DP_HOT6 };
 
-/* Which table has copies of flows of @map. PC_DP_HOTS: none. */
+/* Which table has copies of entries of @map. PC_DP_HOTS: none. */
 static unsigned int table_of(const struct pc_dp *dp, enum pc_dp_map map)
 {
-	unsigned int table = map == PC_DP_FLOW4 ? 0 : map == PC_DP_FLOW6 ? 1 : PC_DP_HOTS;
+	unsigned int table = PC_DP_HOTS;
+
+	if (map == PC_DP_FLOW4 || map == PC_DP_PERM4)
+		table = 0;
+	else if (map == PC_DP_FLOW6 || map == PC_DP_PERM6)
+		table = 1;
 
 	return table < PC_DP_HOTS && dp->hot[table].sets ? table : PC_DP_HOTS;
 }
@@ -81,6 +89,33 @@ static struct hot_key read_key(const void *key, unsigned int table)
 	return k;
 }
 
+/*
+ * An entry of @map as it lies in a table; @value NULL: only where. False: it has no place there.
+ */
+static bool read_entry(const struct pc_dp *dp, enum pc_dp_map map, const void *key,
+		       const void *value, struct hot_key *ret_key, struct pc_flow *ret_flow)
+{
+	unsigned int table = table_of(dp, map);
+	struct pc_flow4_key key4;
+	struct pc_flow6_key key6;
+
+	if (table == PC_DP_HOTS)
+		return false;
+	if (map == PC_DP_PERM4) {
+		if (!pc_hot_perm4(key, value, &key4, ret_flow))
+			return false;
+		key = &key4;
+	} else if (map == PC_DP_PERM6) {
+		if (!pc_hot_perm6(key, value, &key6, ret_flow))
+			return false;
+		key = &key6;
+	} else if (value) {
+		memcpy(ret_flow, value, sizeof(*ret_flow));
+	}
+	*ret_key = read_key(key, table);
+	return true;
+}
+
 static struct place place_of(const struct pc_dp *dp, unsigned int table, const struct hot_key *key,
 			     unsigned int way)
 {
@@ -106,14 +141,12 @@ static bool holds(const struct place *place, const struct hot_key *key)
 
 void pc_dp_hot_del(struct pc_dp *dp, enum pc_dp_map map, const void *key)
 {
-	unsigned int table = table_of(dp, map);
 	struct hot_key want;
 
-	if (table == PC_DP_HOTS)
+	if (!read_entry(dp, map, key, NULL, &want, NULL))
 		return;
-	want = read_key(key, table);
 	for (unsigned int way = 0; way < PC_HOT_WAYS; way++) {
-		struct place place = place_of(dp, table, &want, way);
+		struct place place = place_of(dp, table_of(dp, map), &want, way);
 
 		if (holds(&place, &want))
 			__atomic_store_n(place.tail, 0, __ATOMIC_SEQ_CST);
@@ -128,30 +161,46 @@ static void write_place(const struct place *place, const struct hot_key *key, co
 	__atomic_store_n(place->tail, key->tail, __ATOMIC_RELEASE);
 }
 
-void pc_dp_hot_set(struct pc_dp *dp, enum pc_dp_map map, const void *key, const void *flow)
+/* A free place for @key; else, if it may @take one, that of a permission. */
+static struct place room_for(const struct pc_dp *dp, unsigned int table, const struct hot_key *key,
+			     bool take)
+{
+	struct place found = { 0 };
+
+	for (unsigned int way = 0; way < PC_HOT_WAYS; way++) {
+		struct place place = place_of(dp, table, key, way);
+
+		if (!*place.tail)
+			return place;
+		if (take && place.flow->flags & PC_FLOW_PERM)
+			found = place;
+	}
+	return found;
+}
+
+void pc_dp_hot_set(struct pc_dp *dp, enum pc_dp_map map, const void *key, const void *value)
 {
 	unsigned int table = table_of(dp, map);
-	struct place old = { 0 }, free = { 0 };
+	struct place old = { 0 }, room;
 	struct hot_key want;
+	struct pc_flow flow;
 
-	if (table == PC_DP_HOTS)
+	if (!read_entry(dp, map, key, value, &want, &flow))
 		return;
-	want = read_key(key, table);
 	for (unsigned int way = 0; way < PC_HOT_WAYS; way++) {
 		struct place place = place_of(dp, table, &want, way);
 
 		if (holds(&place, &want))
 			old = place;
-		else if (!*place.tail)
-			free = place;
 	}
-	if (old.tail && !memcmp(old.flow, flow, sizeof(*old.flow)))
+	if (old.tail && !memcmp(old.flow, &flow, sizeof(flow)))
 		return;
 	/* Elsewhere, if there is room: a packet may be reading the old one. */
-	if (free.tail)
-		write_place(&free, &want, flow);
+	room = room_for(dp, table, &want, !old.tail && !(flow.flags & PC_FLOW_PERM));
+	if (room.tail)
+		write_place(&room, &want, &flow);
 	else if (old.tail)
-		write_place(&old, &want, flow);
-	if (free.tail && old.tail)
+		write_place(&old, &want, &flow);
+	if (room.tail && old.tail)
 		__atomic_store_n(old.tail, 0, __ATOMIC_SEQ_CST);
 }

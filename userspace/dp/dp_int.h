@@ -210,8 +210,8 @@ int pc_dp_pin_each_share(const char *bpffs,
 /* Maps the tables and empties them: pc_dp_tables_count() fills them again. */
 int pc_dp_hot_map(struct pc_dp *dp);
 void pc_dp_hot_unmap(struct pc_dp *dp);
-/* A flow that was written, or is about to be deleted. Other maps are none of its business. */
-void pc_dp_hot_set(struct pc_dp *dp, enum pc_dp_map map, const void *key, const void *flow);
+/* An entry that was written, or is about to be deleted. Other maps are none of its business. */
+void pc_dp_hot_set(struct pc_dp *dp, enum pc_dp_map map, const void *key, const void *value);
 void pc_dp_hot_del(struct pc_dp *dp, enum pc_dp_map map, const void *key);
 
 /* --- dp_maps.c --- */

@@ -11,6 +11,7 @@
  * call.c    their pipes: calls, by grants where there are some
  * grant.c   grants, and their files
  * expose.c  services for peers: a socket for each of their flows
+ * path.c    what paths carry
  * control.c the control socket
  * net.c     datagrams in batches
  */
@@ -36,6 +37,7 @@
 #define MAX_FLOWS      4096 /* of all exposed services */
 #define MAX_PEERS      256
 #define MAX_PIPES      256		 /* of one relay */
+#define MAX_PATHS      16		 /* that carry less than a frame */
 #define CALL_NS	       (2 * PC_NS_PER_S) /* for the answer to a call, before another relay */
 #define WAITING_FRAMES 16		 /* datagrams that wait for the peer */
 #define PROBLEM_STRLEN 160
@@ -119,6 +121,12 @@ struct flow {
 	uint64_t used_ns;
 };
 
+struct path {
+	struct pc_addr to;
+	unsigned int mtu;
+	uint64_t until_ns; /* then what is too large is tried again */
+};
+
 struct agent {
 	struct ev_loop *loop;
 	struct config config;
@@ -131,6 +139,9 @@ struct agent {
 	int wan[2]; /* sockets, IPv4 and IPv6; -1: none */
 	ev_io wan_io[2];
 	struct net_out out[2], local;
+	struct path paths[MAX_PATHS];
+	unsigned int n_paths;
+	uint64_t too_large; /* frames that a path did not carry */
 	struct held *helds;
 	struct connect *connects;
 	struct expose *exposes;
@@ -189,6 +200,14 @@ void peer_take(struct agent *a, struct pc_e2e_peer *peer, uint8_t *plain, size_t
 /* Its session and its pipes end. */
 void peer_dismiss(struct agent *a, struct pc_e2e_peer *peer);
 void write_head(uint8_t head[static PLAIN_HEADER], uint8_t kind, uint16_t port, uint16_t flow);
+
+/* --- path.c --- */
+/* Largest frame on the way to @to, as far as we know. */
+size_t path_room(struct agent *a, const struct pc_addr *to);
+size_t path_payload(const struct path *p);
+size_t path_datagram(const struct path *p); /* largest one of a service */
+/* For struct net_out. */
+void path_too_large(void *ctx, int fd, const struct pc_addr *to, const uint8_t *data, size_t len);
 
 /* --- connect.c --- */
 /* @grants empty: those of the agent. 0 with @ret_connect, -EADDRINUSE and others. */

@@ -46,6 +46,19 @@ int net_open(const struct pc_addr *local, int *ret_fd)
 	return 0;
 }
 
+int net_fragments(int fd, int family, bool allowed)
+{
+	int how = allowed ? IP_PMTUDISC_WANT : IP_PMTUDISC_DO;
+	int how6 = allowed ? IPV6_PMTUDISC_WANT : IPV6_PMTUDISC_DO;
+	int rc;
+
+	if (family == AF_INET6)
+		rc = setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &how6, sizeof(how6));
+	else
+		rc = setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &how, sizeof(how));
+	return rc < 0 ? -errno : 0;
+}
+
 int net_local(int fd, struct pc_addr *ret_addr)
 {
 	struct sockaddr_storage sa;
@@ -258,6 +271,19 @@ static bool again(struct net_out *o, const struct msghdr *h, int err, unsigned i
 	return is_earlier_error(err);
 }
 
+/* The first message of @b is lost. */
+static void lose(struct net_out *o, const struct batch *b, unsigned int start, int err)
+{
+	const struct msghdr *h = &b->msgs[0].msg_hdr;
+
+	o->failed += h->msg_iovlen;
+	if (err != EMSGSIZE || h->msg_iovlen != 1 || !o->too_large)
+		return;
+	/* It was the path that took no piece, not the kernel. */
+	o->whole = false;
+	o->too_large(o->ctx, o->fd, &o->entry[start].to, o->entry[start].data, o->entry[start].len);
+}
+
 void net_flush(struct net_out *o)
 {
 	unsigned int start = 0, retries = 0;
@@ -276,7 +302,7 @@ void net_flush(struct net_out *o)
 			start = done < b.n ? b.first[done] : o->n;
 			retries = 0;
 		} else if (!again(o, &b.msgs[0].msg_hdr, errno, &retries)) {
-			o->failed += b.msgs[0].msg_hdr.msg_iovlen;
+			lose(o, &b, start, o->error);
 			start += b.msgs[0].msg_hdr.msg_iovlen;
 			retries = 0;
 		}

@@ -30,10 +30,16 @@ struct net_out {
 	bool whole;		    /* the kernel does not cut: one by one */
 	uint64_t sent, failed;
 	int error; /* the last one */
+	/* A datagram that the path does not carry in one piece. NULL: nobody wants to know. */
+	void (*too_large)(void *ctx, int fd, const struct pc_addr *to, const uint8_t *data,
+			  size_t len);
+	void *ctx;
 };
 
 /* Nonblocking, with large buffers. 0 with the socket, bound to @local, or -errno. */
 int net_open(const struct pc_addr *local, int *ret_fd);
+/* Whether what is too large may be sent in fragments; it may, at first. 0 or -errno. */
+int net_fragments(int fd, int family, bool allowed);
 /* The address that @fd has. */
 int net_local(int fd, struct pc_addr *ret_addr);
 /* Takes what waits, up to a bound. How many datagrams, or -errno. */

@@ -2,6 +2,7 @@
 /* The other ends: sockets to the network, what comes from there, what goes to peers. */
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <sodium.h>
 
@@ -81,6 +82,9 @@ int wan_open(struct agent *a)
 	for (unsigned int w = 0; w < 2; w++) {
 		if (a->wan[w] < 0)
 			continue;
+		(void)net_fragments(a->wan[w], w ? AF_INET6 : AF_INET, false);
+		a->out[w].too_large = path_too_large;
+		a->out[w].ctx = a;
 		ev_io_init(&a->wan_io[w], on_wan, a->wan[w], EV_READ);
 		a->wan_io[w].data = a;
 		ev_io_start(a->loop, &a->wan_io[w]);
@@ -265,6 +269,10 @@ int peer_send(struct agent *a, struct pc_e2e_peer *peer, const uint8_t *head, co
 		return PC_ERR_RANGE;
 	}
 	to = now->pipe ? &((struct held *)now->user)->relay->spec.addr : &now->remote;
+	if (PC_PIPE_OVERHEAD + PLAIN_HEADER + len > path_room(a, to)) {
+		a->too_large++;
+		return PC_ERR_RANGE;
+	}
 	slot = net_slot(&a->out[wan_of(to)]);
 	memcpy(slot + PC_PIPE_HEADER, head, PLAIN_HEADER);
 	memcpy(slot + PC_PIPE_HEADER + PLAIN_HEADER, data, len);

@@ -72,11 +72,15 @@ static void print_all(const json_t *r)
 		       "dropped\n",
 		       text(o, "service"), text(o, "to"), number(o, "flows"), number(o, "received"),
 		       number(o, "sent"), number(o, "dropped"));
+	json_array_foreach (json_object_get(r, "paths"), i, o)
+		printf("path         to %s carries %lld bytes, datagrams of %lld at most\n",
+		       text(o, "address"), number(o, "mtu"), number(o, "largest_datagram"));
 	o = json_object_get(r, "frames");
 	printf("frames       %lld sent (%lld directly), %lld received (%lld directly), %lld "
-	       "refused, %lld sent again\n",
+	       "refused, %lld sent again, %lld too large\n",
 	       number(o, "sent"), number(o, "sent_direct"), number(o, "received"),
-	       number(o, "received_direct"), number(o, "refused"), number(o, "resent"));
+	       number(o, "received_direct"), number(o, "refused"), number(o, "resent"),
+	       number(o, "too_large"));
 }
 
 int run_status(const struct invocation *in)

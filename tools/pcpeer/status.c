@@ -112,6 +112,23 @@ static json_t *exposes(struct agent *a)
 	return list;
 }
 
+/* Those that do not carry a full frame. */
+static json_t *paths(struct agent *a)
+{
+	json_t *list = json_array();
+
+	for (unsigned int i = 0; i < a->n_paths; i++) {
+		const struct path *p = &a->paths[i];
+
+		if (a->now < p->until_ns)
+			json_array_append_new(
+				list, json_pack("{s:s, s:I, s:I}", "address", addr_text(&p->to),
+						"mtu", (json_int_t)p->mtu, "largest_datagram",
+						(json_int_t)path_datagram(p)));
+	}
+	return list;
+}
+
 json_t *status_report(struct agent *a)
 {
 	struct pc_e2e_stats s;
@@ -119,13 +136,15 @@ json_t *status_report(struct agent *a)
 
 	agent_clock(a);
 	pc_e2e_get_stats(a->e2e, &s);
-	return json_pack(
-		"{s:s, s:I, s:o, s:o, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}}",
-		"peer_id", id_text(a->id.public_key), "uptime_seconds",
-		(json_int_t)((a->now - a->started_ns) / PC_NS_PER_S), "relays", relays(a), "peers",
-		peers(a), "connects", connects(a), "exposes", exposes(a), "frames", "sent",
-		(json_int_t)s.sealed, "received", (json_int_t)s.opened, "sent_direct",
-		(json_int_t)s.sealed_direct, "received_direct", (json_int_t)s.opened_direct,
-		"refused", (json_int_t)s.refused, "resent", (json_int_t)s.resent, "moves",
-		(json_int_t)s.moves, "not_sent", (json_int_t)failed);
+	return json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:I, "
+			 "s:I, s:I, s:I}}",
+			 "peer_id", id_text(a->id.public_key), "uptime_seconds",
+			 (json_int_t)((a->now - a->started_ns) / PC_NS_PER_S), "relays", relays(a),
+			 "peers", peers(a), "connects", connects(a), "exposes", exposes(a), "paths",
+			 paths(a), "frames", "sent", (json_int_t)s.sealed, "received",
+			 (json_int_t)s.opened, "sent_direct", (json_int_t)s.sealed_direct,
+			 "received_direct", (json_int_t)s.opened_direct, "refused",
+			 (json_int_t)s.refused, "resent", (json_int_t)s.resent, "moves",
+			 (json_int_t)s.moves, "not_sent", (json_int_t)failed, "too_large",
+			 (json_int_t)a->too_large);
 }

@@ -439,10 +439,10 @@ static __always_inline int pc_drop_all(const struct xdp_md *ctx)
 struct {
 	__uint(priority, 60);
 	__uint(XDP_PASS, 1);
-} XDP_RUN_CONFIG(pc3_relay);
+} XDP_RUN_CONFIG(pc4_relay);
 
 SEC("xdp")
-int pc3_relay(struct xdp_md *ctx)
+int pc4_relay(struct xdp_md *ctx)
 {
 	struct pc_pkt pkt = {};
 	__be16 proto;

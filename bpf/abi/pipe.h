@@ -11,8 +11,8 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic error "-Wpadded"
 
-#define PC_MAP_PIPE    "pc3_pipe"
-#define PC_MAP_WINDOW  "pc3_window"
+#define PC_MAP_PIPE    "pc4_pipe"
+#define PC_MAP_WINDOW  "pc4_window"
 
 #define PC_PIPE_TYPE   0x0c
 #define PC_PIPE_HEADER 24
@@ -25,9 +25,9 @@
 #define PC_PIPE_GRANTED	  0x0008 /* it ends with a grant: for a daemon that takes over */
 
 /*
- * pc3_pipe, HASH: one direction of a pipe. The key is the index in frames that arrive, as it lies
- * in the packet; a direction that begins at a relayed port has one too, and an entry of pc3_flow4
- * or pc3_flow6 with PC_FLOW_PIPE whose first word of saddr is that index.
+ * pc4_pipe, HASH: one direction of a pipe. The key is the index in frames that arrive, as it lies
+ * in the packet; a direction that begins at a relayed port has one too, and an entry of pc4_flow4
+ * or pc4_flow6 with PC_FLOW_PIPE whose first word of saddr is that index.
  */
 struct pc_pipe {
 	/*
@@ -46,7 +46,7 @@ struct pc_pipe {
 	/* The two little-endian words of SipHash's key. */
 	__u64 in_key[2];
 	__u64 out_key[2];
-	__u32 window; /* index into pc3_window */
+	__u32 window; /* index into pc4_window */
 	/* The tenant at the other end, charged in the other direction. PC_PIPE_NOBODY: none. */
 	__u32 other_slot;
 	__u32 other_tenant;
@@ -63,7 +63,7 @@ struct pc_pipe {
 #define PC_WINDOW_COUNTER 8192u
 
 /*
- * pc3_window, ARRAY, BPF_F_MMAPABLE: which counters of a direction came already, as lib/window.h
+ * pc4_window, ARRAY, BPF_F_MMAPABLE: which counters of a direction came already, as lib/window.h
  * keeps them. A direction that begins at a relayed port has its last counter in the first word.
  */
 struct pc_window {

@@ -17,35 +17,35 @@
 #pragma GCC diagnostic error "-Wpadded"
 
 #define PC_ABI_MAGIC   0x50434450u /* "PCDP" */
-#define PC_ABI_VERSION 3
+#define PC_ABI_VERSION 4
 
 /* Names of maps, programs and links, in the object file and under the bpffs directory. */
-#define PC_MAP_META    "pc3_meta"
-#define PC_MAP_CTL     "pc3_ctl"
-#define PC_MAP_FLOW4   "pc3_flow4"
-#define PC_MAP_FLOW6   "pc3_flow6"
-#define PC_MAP_HOT4    "pc3_hot4"
-#define PC_MAP_HOT6    "pc3_hot6"
-#define PC_MAP_PERM4   "pc3_perm4"
-#define PC_MAP_PERM6   "pc3_perm6"
-#define PC_MAP_PORT    "pc3_port"
-#define PC_MAP_CLIENT  "pc3_client"
-#define PC_MAP_LIMIT   "pc3_limit"
-#define PC_MAP_COUNT   "pc3_count"
-#define PC_MAP_REASON  "pc3_reason"
-#define PC_MAP_NEXTHOP "pc3_nexthop"
-#define PC_MAP_TXPORT  "pc3_txport"
+#define PC_MAP_META    "pc4_meta"
+#define PC_MAP_CTL     "pc4_ctl"
+#define PC_MAP_FLOW4   "pc4_flow4"
+#define PC_MAP_FLOW6   "pc4_flow6"
+#define PC_MAP_HOT4    "pc4_hot4"
+#define PC_MAP_HOT6    "pc4_hot6"
+#define PC_MAP_PERM4   "pc4_perm4"
+#define PC_MAP_PERM6   "pc4_perm6"
+#define PC_MAP_PORT    "pc4_port"
+#define PC_MAP_CLIENT  "pc4_client"
+#define PC_MAP_LIMIT   "pc4_limit"
+#define PC_MAP_COUNT   "pc4_count"
+#define PC_MAP_DROPS   "pc4_drops"
+#define PC_MAP_REASON  "pc4_reason"
+#define PC_MAP_NEXTHOP "pc4_nexthop"
+#define PC_MAP_TXPORT  "pc4_txport"
 /* Limits of tenants: see abi/rate.h. */
-#define PC_MAP_RATE   "pc3_rate"
-#define PC_MAP_CLOCK  "pc3_clock"
-#define PC_MAP_LEASE  "pc3_lease"
-#define PC_MAP_ROOT   "pc3_root"
-#define PC_MAP_QUOTA  "pc3_quota"
-#define PC_MAP_CREDIT "pc3_credit"
-#define PC_MAP_PURSE  "pc3_purse"
-#define PC_PROG_RELAY "pc3_relay"
+#define PC_MAP_RATE   "pc4_rate"
+#define PC_MAP_CLOCK  "pc4_clock"
+#define PC_MAP_LEASE  "pc4_lease"
+#define PC_MAP_ROOT   "pc4_root"
+#define PC_MAP_QUOTA  "pc4_quota"
+#define PC_MAP_CREDIT "pc4_credit"
+#define PC_PROG_RELAY "pc4_relay"
 /* Pinned link of one interface: PC_LINK_PREFIX "IFINDEX". */
-#define PC_LINK_PREFIX	     "pc3_link_"
+#define PC_LINK_PREFIX	     "pc4_link_"
 
 #define PC_MAX_SERVICE_PORTS 4
 #define PC_MAX_SERVICE_ADDRS 4
@@ -65,7 +65,7 @@ enum pc_reason {
 /* Size of the reason map: room to append without a new layout. */
 #define PC_REASON_SLOTS 64
 
-/* pc3_meta, ARRAY of 1: who made these maps. */
+/* pc4_meta, ARRAY of 1: who made these maps. */
 struct pc_meta {
 	__u32 magic;
 	__u32 abi_version;
@@ -76,7 +76,7 @@ struct pc_meta {
 };
 
 /*
- * pc3_ctl, ARRAY of 1, BPF_F_MMAPABLE: what the daemon tells the program while it runs.
+ * pc4_ctl, ARRAY of 1, BPF_F_MMAPABLE: what the daemon tells the program while it runs.
  * Each field is written alone with one aligned store.
  */
 struct pc_ctl {
@@ -101,7 +101,7 @@ struct pc_ctl {
 };
 
 /*
- * pc3_flow4 and pc3_flow6, HASH: what arrives -> what is sent. One entry per direction.
+ * pc4_flow4 and pc4_flow6, HASH: what arrives -> what is sent. One entry per direction.
  *   up:   client -> service address, channel number  => relayed address -> peer, plain UDP
  *   down: peer -> relayed address, channel 0         => service address -> client, ChannelData
  * The key has the family of what arrives, the value that of what is sent: they may differ.
@@ -127,8 +127,8 @@ struct pc_flow6_key {
 #define PC_FLOW_UP	0x0001 /* from the tenant: a header is stripped, counted as up */
 #define PC_FLOW_HAIRPIN 0x0002 /* the peer is another relayed address of this node */
 #define PC_FLOW_OUT6	0x0004 /* what is sent is IPv6 */
-#define PC_FLOW_PIPE	0x0008 /* see pc3_pipe in abi/pipe.h */
-#define PC_FLOW_PERM	0x0010 /* in pc3_hot4 and pc3_hot6 alone: made of a permission */
+#define PC_FLOW_PIPE	0x0008 /* see pc4_pipe in abi/pipe.h */
+#define PC_FLOW_PERM	0x0010 /* in pc4_hot4 and pc4_hot6 alone: made of a permission */
 
 struct pc_flow {
 	__u64 expires_ns; /* CLOCK_MONOTONIC */
@@ -139,7 +139,7 @@ struct pc_flow {
 	__be16 channel; /* header to add; 0: none */
 	__u16 flags;	/* PC_FLOW_* */
 	__u32 slot;	/* counters of the session */
-	__u32 nexthop;	/* index into pc3_nexthop; unused with PC_FLOW_HAIRPIN */
+	__u32 nexthop;	/* index into pc4_nexthop; unused with PC_FLOW_HAIRPIN */
 	/*
 	 * One's complement sums of (new - old), folded to 16 bits, in the byte order of the packet
 	 * (as if loaded by plain 16-bit loads). l3_diff: addresses, IPv4 to IPv4 only (0 elsewhere:
@@ -152,9 +152,9 @@ struct pc_flow {
 };
 
 /*
- * pc3_hot4, ARRAY, BPF_F_MMAPABLE: copies of entries of pc3_flow4, found faster (lib/hot.h). A
+ * pc4_hot4, ARRAY, BPF_F_MMAPABLE: copies of entries of pc4_flow4, found faster (lib/hot.h). A
  * place whose key is zero is free. The writer clears the key, copies the flow, then writes the key
- * with its second word last. A flow whose set is full is in pc3_flow4 alone. Permissions of one
+ * with its second word last. A flow whose set is full is in pc4_flow4 alone. Permissions of one
  * family that are no hairpins take places that are left, as flows with PC_FLOW_PERM.
  */
 struct pc_hot4 {
@@ -162,7 +162,7 @@ struct pc_hot4 {
 	struct pc_flow flow[PC_HOT_WAYS];
 };
 
-/* pc3_hot6: the same for pc3_flow6. A key's last word is apart, to be compared first. */
+/* pc4_hot6: the same for pc4_flow6. A key's last word is apart, to be compared first. */
 struct pc_hot6 {
 	__u64 tail[PC_HOT_WAYS]; /* ports, channel; 0: free */
 	__u64 addrs[PC_HOT_WAYS][4];
@@ -171,12 +171,12 @@ struct pc_hot6 {
 };
 
 /*
- * pc3_perm4 and pc3_perm6, HASH: permissions, for Send and Data indications. Two entries each.
+ * pc4_perm4 and pc4_perm6, HASH: permissions, for Send and Data indications. Two entries each.
  *   up:   client -> service address, and the peer's address out of XOR-PEER-ADDRESS
  *         => from the relayed address to that peer, the port out of the attribute
  *   down: peer's address -> relayed address and port, peer 0, sport 0
  *         => Data indication from the service address to the client
- * pc3_perm4 when all addresses of both the key and the value are IPv4; else pc3_perm6, where IPv4
+ * pc4_perm4 when all addresses of both the key and the value are IPv4; else pc4_perm6, where IPv4
  * addresses are written as ::ffff:a.b.c.d, in the key and in the value.
  */
 struct pc_perm4_key {
@@ -199,7 +199,7 @@ struct pc_perm {
 	__u64 expires_ns;
 	/* up: relayed address; with PC_FLOW_HAIRPIN daddr is the peer's local address, else the
 	 * peer's. down: service address, client. */
-	__be32 saddr[4]; /* IPv4 in the first in pc3_perm4, mapped in pc3_perm6 */
+	__be32 saddr[4]; /* IPv4 in the first in pc4_perm4, mapped in pc4_perm6 */
 	__be32 daddr[4];
 	__be16 sport;
 	__be16 dport; /* up: 0 */
@@ -212,7 +212,7 @@ struct pc_perm {
 };
 
 /*
- * pc3_port, HASH: relayed ports that are allocated. What no flow and no permission covers is
+ * pc4_port, HASH: relayed ports that are allocated. What no flow and no permission covers is
  * dropped on them; a port that is not here belongs to the host and passes.
  */
 struct pc_port_key {
@@ -227,7 +227,7 @@ struct pc_limit {
 };
 
 /*
- * pc3_client, HASH: clients with an allocation, whose messages reach the daemon beside the limits
+ * pc4_client, HASH: clients with an allocation, whose messages reach the daemon beside the limits
  * of strangers, up to one of their own, which the program keeps in the value.
  */
 struct pc_client_key {
@@ -244,7 +244,7 @@ struct pc_client {
 };
 
 /*
- * pc3_limit, LRU_HASH: token buckets of strangers, by source prefix: /32 and /24, /64 and /48. Its
+ * pc4_limit, LRU_HASH: token buckets of strangers, by source prefix: /32 and /24, /64 and /48. Its
  * key is the prefix, IPv4 mapped, and its length in the last field; its value struct pc_limit.
  */
 struct pc_limit_key {
@@ -252,14 +252,16 @@ struct pc_limit_key {
 	__u32 len;
 };
 
-/* pc3_count: see struct pc_count. */
 struct pc_dir_count {
 	__u64 packets;
 	__u64 payload_bytes; /* what the application sent: UDP payload without TURN headers */
 	__u64 wire_bytes;    /* IP total length as sent on */
 };
 
-/* pc3_count, PERCPU_ARRAY by slot; the user-space path keeps the same struct in a file. */
+/*
+ * A session's counters in user space: sums of the kernel's, and those of its own path in a file. Up
+ * to layout 3 the kernel's were the same, in a PERCPU_ARRAY by slot.
+ */
 struct pc_count {
 	struct pc_dir_count up;	  /* from the tenant */
 	struct pc_dir_count down; /* to the tenant */
@@ -268,12 +270,31 @@ struct pc_count {
 };
 
 /*
- * pc3_nexthop, ARRAY, BPF_F_MMAPABLE. The writer fills the copy that is not active and then
+ * pc4_count, ARRAY, BPF_F_MMAPABLE, by pc_tally_index(): what every packet of a session writes, in
+ * one cache line. In a per-CPU map it would lie behind a pointer, which is one more.
+ */
+struct pc_tally {
+	struct pc_dir_count up, down;
+	__u64 purse; /* bytes of credit that this CPU has taken and not spent */
+	__u64 reserved;
+};
+
+/* pc4_drops, by the same index: packets that the session's limits refused. */
+struct pc_drops {
+	__u64 rate;
+	__u64 credit;
+};
+
+/* CPUs lie apart, so that no line is beside one that another CPU writes. */
+#define pc_tally_index(cpu, sessions, slot) ((cpu) * (sessions) + (slot))
+
+/*
+ * pc4_nexthop, ARRAY, BPF_F_MMAPABLE. The writer fills the copy that is not active and then
  * stores `active`, so a reader never sees half an entry.
  */
 struct pc_nexthop {
 	__u32 ifindex;	    /* 0: not resolved */
-	__u32 txport;	    /* index into pc3_txport */
+	__u32 txport;	    /* index into pc4_txport */
 	__u16 mtu;	    /* largest IP packet */
 	__u16 l2_len;	    /* 14, 18 or 22 */
 	__u8 l2[PC_L2_MAX]; /* the link header as sent, VLAN tags and EtherType included, then 0 */
@@ -302,6 +323,8 @@ PC_ABI_SIZE(struct pc_limit_key, 20);
 PC_ABI_SIZE(struct pc_limit, 8);
 PC_ABI_SIZE(struct pc_dir_count, 24);
 PC_ABI_SIZE(struct pc_count, 64);
+PC_ABI_SIZE(struct pc_tally, 64);
+PC_ABI_SIZE(struct pc_drops, 16);
 PC_ABI_SIZE(struct pc_nexthop, 36);
 PC_ABI_SIZE(struct pc_nexthop_slot, 76);
 

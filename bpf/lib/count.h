@@ -11,7 +11,7 @@
 
 static __always_inline void pc_count_reason(__u32 reason)
 {
-	__u64 *n = bpf_map_lookup_elem(&pc3_reason, &reason);
+	__u64 *n = bpf_map_lookup_elem(&pc4_reason, &reason);
 
 	if (__builtin_expect(!!n, 1))
 		(*n)++;
@@ -32,9 +32,26 @@ static __always_inline bool pc_reason_passes(__u32 reason)
 	return passes >> (reason & 63) & 1;
 }
 
-static __always_inline struct pc_count *pc_count_slot(__u32 slot)
+/* Slots: set before loading, like the constants of relay.bpf.c. */
+const volatile __u32 pc_sessions = PC_DEFAULT_SESSIONS;
+
+/* Of this CPU. NULL: no such slot. */
+static __always_inline struct pc_tally *pc_count_slot(__u32 slot)
 {
-	return bpf_map_lookup_elem(&pc3_count, &slot);
+	__u32 index = pc_tally_index(bpf_get_smp_processor_id(), pc_sessions, slot);
+
+	if (__builtin_expect(slot >= pc_sessions, 0))
+		return NULL;
+	return bpf_map_lookup_elem(&pc4_count, &index);
+}
+
+static __always_inline struct pc_drops *pc_count_drops(__u32 slot)
+{
+	__u32 index = pc_tally_index(bpf_get_smp_processor_id(), pc_sessions, slot);
+
+	if (__builtin_expect(slot >= pc_sessions, 0))
+		return NULL;
+	return bpf_map_lookup_elem(&pc4_drops, &index);
 }
 
 /* @wire: IP total length as sent. */

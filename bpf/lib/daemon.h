@@ -12,7 +12,7 @@ static __always_inline struct pc_ctl *pc_ctl_get(void)
 {
 	__u32 zero = 0;
 
-	return bpf_map_lookup_elem(&pc3_ctl, &zero);
+	return bpf_map_lookup_elem(&pc4_ctl, &zero);
 }
 
 static __always_inline bool pc_daemon_away(void)

@@ -60,16 +60,16 @@ static __always_inline void pc_key_hairpin(union pc_key *key, const struct pc_fl
 	key->words[six ? 4 : 1] = tail.word;
 }
 
-/* For pc3_hot4: set before loading, like those of relay.bpf.c. */
+/* For pc4_hot4: set before loading, like those of relay.bpf.c. */
 const volatile __u32 pc_hot_shift = 60;
-/* For pc3_hot6. */
+/* For pc4_hot6. */
 const volatile __u32 pc_hot6_shift = 60;
 
-/* A flow of pc3_flow4, if it has a place in the faster table. */
+/* A flow of pc4_flow4, if it has a place in the faster table. */
 static __always_inline struct pc_flow *pc_find_hot4(__u64 first, __u64 second)
 {
 	__u32 set = pc_hot_set(first, second, pc_hot_shift);
-	struct pc_hot4 *hot = bpf_map_lookup_elem(&pc3_hot4, &set);
+	struct pc_hot4 *hot = bpf_map_lookup_elem(&pc4_hot4, &set);
 	struct pc_flow *flow;
 
 	if (pc_unlikely(!hot))
@@ -87,13 +87,13 @@ static __always_inline struct pc_flow *pc_find_hot4(__u64 first, __u64 second)
 	return NULL;
 }
 
-/* The same of pc3_flow6. @addrs: source and destination as they lie in the packet. */
+/* The same of pc4_flow6. @addrs: source and destination as they lie in the packet. */
 static __always_inline struct pc_flow *pc_find_hot6(const void *addrs, __u64 tail)
 {
 	__u64 word[4] = { *pc_u64_at(addrs, 0), *pc_u64_at(addrs, 8), *pc_u64_at(addrs, 16),
 			  *pc_u64_at(addrs, 24) };
 	__u32 set = pc_hot_set6(word, tail, pc_hot6_shift);
-	struct pc_hot6 *hot = bpf_map_lookup_elem(&pc3_hot6, &set);
+	struct pc_hot6 *hot = bpf_map_lookup_elem(&pc4_hot6, &set);
 	struct pc_flow *flow;
 
 	if (pc_unlikely(!hot))
@@ -117,11 +117,11 @@ static __always_inline struct pc_flow *pc_find_flow(const union pc_key *key, boo
 
 	if (flow)
 		return flow;
-	return six ? bpf_map_lookup_elem(&pc3_flow6, &key->v6)
-		   : bpf_map_lookup_elem(&pc3_flow4, &key->v4);
+	return six ? bpf_map_lookup_elem(&pc4_flow6, &key->v6)
+		   : bpf_map_lookup_elem(&pc4_flow4, &key->v4);
 }
 
-/* An address of pc3_perm6: IPv4 (in the first word) is mapped. */
+/* An address of pc4_perm6: IPv4 (in the first word) is mapped. */
 static __always_inline void pc_find_map(__be32 to[4], const __be32 *from, bool six)
 {
 	to[0] = six ? from[0] : 0;
@@ -192,7 +192,7 @@ static __always_inline struct pc_perm *pc_find_perm4(const union pc_key *key,
 	perm.daddr = key->v4.daddr;
 	perm.peer = peer ? peer->addr[0] : 0;
 	*pc_u32_at(&perm.sport, 0) = pc_find_ports(key, peer, false);
-	return bpf_map_lookup_elem(&pc3_perm4, &perm);
+	return bpf_map_lookup_elem(&pc4_perm4, &perm);
 }
 
 /* Any other permission. @peer: NULL on the way down. */
@@ -208,7 +208,7 @@ static __always_inline struct pc_perm *pc_find_perm6(const union pc_key *key,
 	else if (peer)
 		pc_find_map(perm.peer, peer->addr, false);
 	*pc_u32_at(&perm.sport, 0) = pc_find_ports(key, peer, six);
-	return bpf_map_lookup_elem(&pc3_perm6, &perm);
+	return bpf_map_lookup_elem(&pc4_perm6, &perm);
 }
 
 /* From a tenant, by Send indication. NULL: none. */
@@ -250,7 +250,7 @@ static __always_inline bool pc_find_port(const union pc_key *key, bool six)
 	struct pc_port_key port = { .port = six ? key->v6.dport : key->v4.dport };
 
 	pc_find_map(port.addr, six ? key->v6.daddr : &key->v4.daddr, six);
-	return bpf_map_lookup_elem(&pc3_port, &port);
+	return bpf_map_lookup_elem(&pc4_port, &port);
 }
 
 #endif

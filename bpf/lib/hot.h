@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where a flow lies in pc3_hot4 and pc3_hot6, for the kernel program, for user space that fills it,
+ * Where a flow lies in pc4_hot4 and pc4_hot6, for the kernel program, for user space that fills it,
  * and for tests. No I/O.
  *
  * The kernel's own hash map costs more than all of the rest of a packet: it is called, hashes word
  * by word, and compares by another call. Two multiplications and a compare in line do the same. The
  * top bits of a product depend on all bits of what was multiplied. Who makes sets overflow gains
- * nothing: the flows that find no place are found in pc3_flow4 and pc3_flow6.
+ * nothing: the flows that find no place are found in pc4_flow4 and pc4_flow6.
  */
 #ifndef PC_LIB_HOT_H
 #define PC_LIB_HOT_H
@@ -23,10 +23,15 @@
 #define PC_HOT_SETS_MIN 16u
 #define PC_HOT_SETS_MAX (1u << 24)
 
-/* The set of a key that lies in two words, out of 2^(64 - shift). */
+/*
+ * The set of a key that lies in two words, out of 2^(64 - shift). The second product is of what the
+ * first one mixed: two products side by side put neighbours' addresses and ports into few sets.
+ */
 PC_HOT_INLINE __u64 pc_hot_set(__u64 first, __u64 second, __u32 shift)
 {
-	return (first * 0x9e3779b97f4a7c15ull ^ second * 0xc2b2ae3d27d4eb4full) >> shift;
+	__u64 mixed = first * 0x9e3779b97f4a7c15ull;
+
+	return ((mixed ^ mixed >> 32 ^ second) * 0xc2b2ae3d27d4eb4full) >> shift;
 }
 
 /* The same of five words: both addresses, and ports and channel. */
@@ -104,7 +109,7 @@ PC_HOT_INLINE void pc_hot_flow(const struct pc_perm *perm, struct pc_flow *ret_f
 	};
 }
 
-/* An IPv4 address in an entry of pc3_perm6. */
+/* An IPv4 address in an entry of pc4_perm6. */
 PC_HOT_INLINE bool pc_hot_mapped(const __be32 addr[4])
 {
 	const __u8 *at = (const __u8 *)&addr[2];
@@ -112,7 +117,7 @@ PC_HOT_INLINE bool pc_hot_mapped(const __be32 addr[4])
 	return !addr[0] && !addr[1] && !at[0] && !at[1] && at[2] == 0xff && at[3] == 0xff;
 }
 
-/* Where an entry of pc3_perm4 may lie, and as what; @perm NULL: only where. False: nowhere. */
+/* Where an entry of pc4_perm4 may lie, and as what; @perm NULL: only where. False: nowhere. */
 PC_HOT_INLINE bool pc_hot_perm4(const struct pc_perm4_key *key, const struct pc_perm *perm,
 				struct pc_flow4_key *ret_key, struct pc_flow *ret_flow)
 {
@@ -136,7 +141,7 @@ PC_HOT_INLINE bool pc_hot_perm4(const struct pc_perm4_key *key, const struct pc_
 	return true;
 }
 
-/* The same of pc3_perm6: none with an IPv4 address in it. */
+/* The same of pc4_perm6: none with an IPv4 address in it. */
 PC_HOT_INLINE bool pc_hot_perm6(const struct pc_perm6_key *key, const struct pc_perm *perm,
 				struct pc_flow6_key *ret_key, struct pc_flow *ret_flow)
 {

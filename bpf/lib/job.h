@@ -163,7 +163,7 @@ __noinline int pc_job_hairpin(void)
 static __always_inline enum pc_reason pc_job_send_as(struct xdp_md *ctx, const struct pc_job *job,
 						     bool in6, bool out6)
 {
-	struct pc_count *up = pc_count_slot(job->up_slot), *down = pc_count_slot(job->down_slot);
+	struct pc_tally *up = pc_count_slot(job->up_slot), *down = pc_count_slot(job->down_slot);
 	struct pc_way way = { .to = &job->flow };
 	struct pc_pkt pkt;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The leanest way, which nearly all data takes: ChannelData to UDP and back, IPv4 on both sides, no
- * VLAN tag, no padding, a flow that pc3_hot4 knows, out of the interface it came in on. All offsets
+ * VLAN tag, no padding, a flow that pc4_hot4 knows, out of the interface it came in on. All offsets
  * are constants, so little is computed, and headers are read and written in few words. Whatever is
  * not so is left to the longer ways, untouched and uncounted: they judge it from the start.
  *
@@ -41,7 +41,7 @@ struct pc_lean {
 struct pc_lean_way {
 	const struct pc_flow *flow;
 	const struct pc_nexthop *nh;
-	struct pc_count *count;
+	struct pc_tally *tally;
 	__u64 now;
 };
 
@@ -85,7 +85,7 @@ static __always_inline bool pc_lean_admit(const struct xdp_md *ctx, __u32 wire,
 	way->now = pc_clock_now();
 	if (pc_unlikely(!pc_flow_is(flow, flags, six) || way->now >= flow->expires_ns))
 		return false;
-	slot = bpf_map_lookup_elem(&pc3_nexthop, &index);
+	slot = bpf_map_lookup_elem(&pc4_nexthop, &index);
 	if (pc_unlikely(!slot))
 		return false;
 	way->nh = (*(volatile __u32 *)&slot->active & 1) ? &slot->copy[1] : &slot->copy[0];
@@ -94,8 +94,8 @@ static __always_inline bool pc_lean_admit(const struct xdp_md *ctx, __u32 wire,
 		return false;
 	if (pc_unlikely(wire > way->nh->mtu))
 		return false;
-	way->count = pc_count_slot(flow->slot);
-	return way->count;
+	way->tally = pc_count_slot(flow->slot);
+	return way->tally;
 }
 
 /* The limits of the tenant, and what they make of the TOS; counts what is sent. */
@@ -105,6 +105,7 @@ static __always_inline enum pc_reason pc_lean_charge(const struct pc_lean_way *w
 	struct pc_side side = {
 		.tenant = way->flow->tenant,
 		.slot = way->flow->slot,
+		.tally = way->tally,
 		.direction = up ? PC_RATE_UP : PC_RATE_DOWN,
 		.payload = payload,
 		.wire = wire,
@@ -115,7 +116,7 @@ static __always_inline enum pc_reason pc_lean_charge(const struct pc_lean_way *w
 		pc_toll_count(side.slot, reason);
 		return reason;
 	}
-	pc_count_packet(up ? &way->count->up : &way->count->down, side.payload, side.wire);
+	pc_count_packet(up ? &way->tally->up : &way->tally->down, side.payload, side.wire);
 	return PC_REASON_TX;
 }
 

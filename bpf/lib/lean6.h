@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The leanest way of IPv6 (see lib/lean.h): IPv6 on both sides, no extension header, no VLAN tag, a
- * flow that pc3_hot6 knows. There is no header checksum, and a UDP checksum has to be there.
+ * flow that pc4_hot6 knows. There is no header checksum, and a UDP checksum has to be there.
  */
 #ifndef PC_LIB_LEAN6_H
 #define PC_LIB_LEAN6_H

@@ -2,7 +2,7 @@
 /*
  * The lean way (see lib/lean.h) of Send and Data indications: one family on both sides, that of the
  * peer too; the peer's address before the data, as clients send them; padding, and a FINGERPRINT
- * behind it; a permission that has a place in pc3_hot4 or pc3_hot6. @six is a constant.
+ * behind it; a permission that has a place in pc4_hot4 or pc4_hot6. @six is a constant.
  *
  * As little as can be is carried across the limits of tenants, beside which there is little stack:
  * what came is read again from where it still lies.
@@ -291,8 +291,8 @@ static __always_inline bool pc_lean_channel_as(struct xdp_md *ctx, bool six)
 		key.words[3] = *pc_u64_at(addrs, 24);
 	}
 	key.words[six ? 4 : 1] = *pc_u32_at(data, pc_lean_ports_at(six));
-	return six ? bpf_map_lookup_elem(&pc3_flow6, &key.v6)
-		   : bpf_map_lookup_elem(&pc3_flow4, &key.v4);
+	return six ? bpf_map_lookup_elem(&pc4_flow6, &key.v6)
+		   : bpf_map_lookup_elem(&pc4_flow4, &key.v4);
 }
 
 static __noinline int pc_lean_channel4(struct xdp_md *ctx)
@@ -353,7 +353,7 @@ static __always_inline enum pc_reason pc_lean_data_out(struct xdp_md *ctx,
 	port = *pc_u16_at(from, pc_lean_ports_at(six));
 	pc_lean_stun_ip(data, &old, way, len, six);
 	sum = pc_stun_write_data(data + pc_lean_head_at(six), from + pc_lean_addrs_at(six), port,
-				 plan.payload, way->count->down.packets, six);
+				 plan.payload, way->tally->down.packets, six);
 	pc_lean_stun_udp(data, &old, way, *pc_u32_at(&way->flow->sport, 0),
 			 sum + pc_csum_gone16(port), len, six);
 	return PC_REASON_TX;

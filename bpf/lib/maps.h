@@ -25,7 +25,7 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct pc_meta);
-} pc3_meta SEC(".maps");
+} pc4_meta SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -33,7 +33,7 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct pc_ctl);
-} pc3_ctl SEC(".maps");
+} pc4_ctl SEC(".maps");
 
 /* Not LRU: a live flow is never evicted; when the map is full, the daemon refuses. */
 struct {
@@ -41,7 +41,7 @@ struct {
 	__uint(max_entries, PC_DEFAULT_SESSIONS *PC_FLOWS_PER_SESSION);
 	__type(key, struct pc_flow4_key);
 	__type(value, struct pc_flow);
-} pc3_flow4 SEC(".maps");
+} pc4_flow4 SEC(".maps");
 
 /* Sets of pc_hot_sets(), whose shift is in pc_hot_shift. */
 struct {
@@ -50,7 +50,7 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct pc_hot4);
-} pc3_hot4 SEC(".maps");
+} pc4_hot4 SEC(".maps");
 
 /* The same, by pc_hot6_shift. */
 struct {
@@ -59,28 +59,28 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct pc_hot6);
-} pc3_hot6 SEC(".maps");
+} pc4_hot6 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, PC_DEFAULT_SESSIONS *PC_FLOWS_PER_SESSION);
 	__type(key, struct pc_flow6_key);
 	__type(value, struct pc_flow);
-} pc3_flow6 SEC(".maps");
+} pc4_flow6 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, PC_DEFAULT_SESSIONS *PC_FLOWS_PER_SESSION);
 	__type(key, struct pc_perm4_key);
 	__type(value, struct pc_perm);
-} pc3_perm4 SEC(".maps");
+} pc4_perm4 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, PC_DEFAULT_SESSIONS *PC_FLOWS_PER_SESSION);
 	__type(key, struct pc_perm6_key);
 	__type(value, struct pc_perm);
-} pc3_perm6 SEC(".maps");
+} pc4_perm6 SEC(".maps");
 
 /* Values mean nothing. */
 struct {
@@ -88,14 +88,14 @@ struct {
 	__uint(max_entries, PC_DEFAULT_SESSIONS);
 	__type(key, struct pc_port_key);
 	__type(value, __u32);
-} pc3_port SEC(".maps");
+} pc4_port SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, PC_DEFAULT_SESSIONS);
 	__type(key, struct pc_client_key);
 	__type(value, struct pc_client);
-} pc3_client SEC(".maps");
+} pc4_client SEC(".maps");
 
 /* LRU: a flood pushes out strangers, not sessions. */
 struct {
@@ -103,21 +103,31 @@ struct {
 	__uint(max_entries, PC_LIMIT_ENTRIES);
 	__type(key, struct pc_limit_key);
 	__type(value, struct pc_limit);
-} pc3_limit SEC(".maps");
+} pc4_limit SEC(".maps");
+
+/* As many for each CPU as there are sessions. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PC_DEFAULT_SESSIONS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct pc_tally);
+} pc4_count SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, PC_DEFAULT_SESSIONS);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
-	__type(value, struct pc_count);
-} pc3_count SEC(".maps");
+	__type(value, struct pc_drops);
+} pc4_drops SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, PC_REASON_SLOTS);
 	__type(key, __u32);
 	__type(value, __u64);
-} pc3_reason SEC(".maps");
+} pc4_reason SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -125,7 +135,7 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct pc_nexthop_slot);
-} pc3_nexthop SEC(".maps");
+} pc4_nexthop SEC(".maps");
 
 /* Values are plain interface indexes. */
 struct {
@@ -133,7 +143,7 @@ struct {
 	__uint(max_entries, PC_MAX_TXPORTS);
 	__type(key, __u32);
 	__type(value, __u32);
-} pc3_txport SEC(".maps");
+} pc4_txport SEC(".maps");
 
 /* By pc_rate_index(). */
 struct {
@@ -142,7 +152,7 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct pc_rate);
-} pc3_rate SEC(".maps");
+} pc4_rate SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -150,14 +160,14 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct pc_rate_clock);
-} pc3_clock SEC(".maps");
+} pc4_clock SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, PC_RATES_PER_TENANT *(PC_DEFAULT_TENANTS + 1));
 	__type(key, __u32);
 	__type(value, struct pc_rate_lease);
-} pc3_lease SEC(".maps");
+} pc4_lease SEC(".maps");
 
 /* One uplink. */
 struct {
@@ -166,7 +176,7 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct pc_rate_root);
-} pc3_root SEC(".maps");
+} pc4_root SEC(".maps");
 
 /* Quotas, by tenant. */
 struct {
@@ -175,7 +185,7 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct pc_credit);
-} pc3_quota SEC(".maps");
+} pc4_quota SEC(".maps");
 
 /* By slot. */
 struct {
@@ -184,15 +194,7 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct pc_credit);
-} pc3_credit SEC(".maps");
-
-/* By slot. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, PC_DEFAULT_SESSIONS);
-	__type(key, __u32);
-	__type(value, __u64);
-} pc3_purse SEC(".maps");
+} pc4_credit SEC(".maps");
 
 /* Two directions for each pipe. Not LRU, like flows. */
 struct {
@@ -200,7 +202,7 @@ struct {
 	__uint(max_entries, 2 * PC_DEFAULT_PIPES);
 	__type(key, __be32);
 	__type(value, struct pc_pipe);
-} pc3_pipe SEC(".maps");
+} pc4_pipe SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -208,6 +210,6 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct pc_window);
-} pc3_window SEC(".maps");
+} pc4_window SEC(".maps");
 
 #endif

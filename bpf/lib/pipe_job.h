@@ -55,7 +55,7 @@ static __always_inline void pc_pipe_plan(struct pc_job *job, const struct pc_pip
 /* @counter: big-endian. */
 static __always_inline enum pc_reason pc_pipe_take(__u32 window, __u64 counter)
 {
-	struct pc_window *w = bpf_map_lookup_elem(&pc3_window, &window);
+	struct pc_window *w = bpf_map_lookup_elem(&pc4_window, &window);
 
 	return w && pc_window_take(w, pc_pipe_be64(counter)) ? PC_REASON_TX : PC_REASON_DROP_REPLAY;
 }
@@ -79,7 +79,7 @@ static __always_inline enum pc_reason pc_pipe_read_as(struct xdp_md *ctx, struct
 	if (pc_unlikely(!pc_pipe_well_formed(head)))
 		return PC_REASON_DROP_MALFORMED;
 	index = head->pipe;
-	pipe = bpf_map_lookup_elem(&pc3_pipe, &index);
+	pipe = bpf_map_lookup_elem(&pc4_pipe, &index);
 	if (pc_unlikely(!pipe || (pipe->flags & PC_PIPE_IN_PLAIN)))
 		return PC_REASON_PASS_NO_FLOW;
 	if (pc_unlikely(!pc_pipe_from(pipe, &pkt, six)))
@@ -124,7 +124,7 @@ __noinline int pc_pipe_give_back(void)
 	if (!job)
 		return 0;
 	window = job->window;
-	w = bpf_map_lookup_elem(&pc3_window, &window);
+	w = bpf_map_lookup_elem(&pc4_window, &window);
 	if (w)
 		pc_window_give_back(w, pc_pipe_be64(job->head.counter));
 	return 0;
@@ -161,7 +161,7 @@ static __always_inline enum pc_reason pc_pipe_begin_as(struct xdp_md *ctx, struc
 
 	if (pc_unlikely(!pc_job_packet(ctx, job, &pkt, six)))
 		return PC_REASON_PASS_UNUSUAL;
-	pipe = bpf_map_lookup_elem(&pc3_pipe, &index);
+	pipe = bpf_map_lookup_elem(&pc4_pipe, &index);
 	/* Else it was closed in this moment. */
 	if (pc_unlikely(!pipe || !(pipe->flags & PC_PIPE_IN_PLAIN)))
 		return PC_REASON_DROP_NO_PERMISSION;
@@ -170,7 +170,7 @@ static __always_inline enum pc_reason pc_pipe_begin_as(struct xdp_md *ctx, struc
 	if (pc_unlikely(pc_pkt_ttl(&pkt, six) <= 1))
 		return PC_REASON_DROP_TTL;
 	window = pipe->window;
-	w = bpf_map_lookup_elem(&pc3_window, &window);
+	w = bpf_map_lookup_elem(&pc4_window, &window);
 	if (pc_unlikely(!w))
 		return PC_REASON_DROP_INTERNAL;
 	pc_pipe_first_hop(pipe, &job->head, pc_window_next(w), plan->payload);

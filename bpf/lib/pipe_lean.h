@@ -98,11 +98,12 @@ static __always_inline void pc_pipe_lean_write(void *data, const struct pc_flow 
 static __always_inline enum pc_reason pc_pipe_lean_charge(const struct pc_pipe *pipe,
 							  struct pc_pipe_lean *lean, bool six)
 {
-	struct pc_count *count = pc_count_slot(pipe->flow.slot);
+	struct pc_tally *count = pc_count_slot(pipe->flow.slot);
 	bool up = pipe->flow.flags & PC_FLOW_UP;
 	struct pc_side side = {
 		.tenant = pipe->flow.tenant,
 		.slot = pipe->flow.slot,
+		.tally = count,
 		.direction = up ? PC_RATE_UP : PC_RATE_DOWN,
 		.payload = lean->payload,
 		.wire = lean->payload + pc_pipe_lean_more(six),
@@ -174,7 +175,7 @@ static __always_inline bool pc_pipe_lean_out_as(struct xdp_md *ctx, const struct
 __noinline int pc_pipe_lean_out(struct xdp_md *ctx)
 {
 	struct pc_job *job = pc_job_get();
-	struct pc_count *up, *down;
+	struct pc_tally *up, *down;
 	bool out;
 
 	if (!job)
@@ -208,7 +209,7 @@ static __always_inline const struct pc_nexthop *pc_pipe_lean_nexthop(const struc
 								     __u32 wire)
 {
 	__u32 index = pipe->flow.nexthop;
-	struct pc_nexthop_slot *slot = bpf_map_lookup_elem(&pc3_nexthop, &index);
+	struct pc_nexthop_slot *slot = bpf_map_lookup_elem(&pc4_nexthop, &index);
 	const struct pc_nexthop *nh;
 
 	if (pc_unlikely(!slot))
@@ -251,7 +252,7 @@ static __always_inline enum pc_reason pc_pipe_lean_as(struct xdp_md *ctx, bool s
 	if (pc_unlikely(!pc_pipe_well_formed(&head)))
 		return PC_REASON_PASS_UNUSUAL;
 	index = head.pipe;
-	pipe = bpf_map_lookup_elem(&pc3_pipe, &index);
+	pipe = bpf_map_lookup_elem(&pc4_pipe, &index);
 	if (pc_unlikely(!pipe || !pc_pipe_lean_mine(pipe, data, six) ||
 			pc_clock_now() >= pipe->flow.expires_ns))
 		return PC_REASON_PASS_UNUSUAL;

@@ -14,7 +14,7 @@ static __always_inline enum pc_reason pc_admit_nexthop(const struct xdp_md *ctx,
 						       struct pc_way *way, bool out6)
 {
 	__u32 index = way->to->nexthop;
-	struct pc_nexthop_slot *slot = bpf_map_lookup_elem(&pc3_nexthop, &index);
+	struct pc_nexthop_slot *slot = bpf_map_lookup_elem(&pc4_nexthop, &index);
 	__u32 txport, ifindex;
 
 	if (pc_unlikely(!slot))
@@ -29,7 +29,7 @@ static __always_inline enum pc_reason pc_admit_nexthop(const struct xdp_md *ctx,
 		return PC_REASON_PASS_NEXTHOP;
 	way->redirect = ifindex != ctx->ingress_ifindex;
 	txport = way->nh->txport;
-	if (pc_unlikely(way->redirect && !bpf_map_lookup_elem(&pc3_txport, &txport)))
+	if (pc_unlikely(way->redirect && !bpf_map_lookup_elem(&pc4_txport, &txport)))
 		return PC_REASON_PASS_NEXTHOP;
 	return pc_plan_ip_len(plan, out6) > way->nh->mtu ? PC_REASON_PASS_MTU : PC_REASON_TX;
 }
@@ -64,7 +64,7 @@ static __always_inline enum pc_reason pc_send(struct xdp_md *ctx, const struct p
 	if (pc_unlikely(reason != PC_REASON_TX))
 		return reason;
 	if (way.redirect) {
-		if (pc_unlikely(bpf_redirect_map(&pc3_txport, way.nh->txport, XDP_DROP) !=
+		if (pc_unlikely(bpf_redirect_map(&pc4_txport, way.nh->txport, XDP_DROP) !=
 				XDP_REDIRECT))
 			return PC_REASON_DROP_INTERNAL;
 		reason = PC_REASON_REDIRECT;
@@ -83,7 +83,7 @@ static __always_inline enum pc_reason pc_send_side(struct xdp_md *ctx, const str
 {
 	__u32 index = pc_rate_index(flow->tenant, side), slot = flow->slot;
 	__u32 wire = side == PC_RATE_UP ? plan->up_wire : pc_plan_ip_len(plan, six);
-	struct pc_count *count = pc_count_slot(slot);
+	struct pc_tally *count = pc_count_slot(slot);
 	struct pc_way way = { .to = flow };
 	enum pc_reason reason;
 	__u32 said;

@@ -46,10 +46,10 @@ static __always_inline bool pc_stranger_bucket(const struct pc_limit_key *key, _
 
 	if (!interval)
 		return true;
-	limit = bpf_map_lookup_elem(&pc3_limit, key);
+	limit = bpf_map_lookup_elem(&pc4_limit, key);
 	if (limit)
 		return pc_limit_admit(limit, now, interval, burst);
-	bpf_map_update_elem(&pc3_limit, key, &fresh, BPF_ANY);
+	bpf_map_update_elem(&pc4_limit, key, &fresh, BPF_ANY);
 	return true;
 }
 
@@ -186,7 +186,7 @@ static __always_inline bool pc_stranger_client(struct xdp_md *ctx, const struct 
 	pc_find_map(key.saddr, ip + (six ? 8 : 12), six);
 	pc_find_map(key.daddr, ip + (six ? 24 : 16), six);
 	*pc_u32_at(&key.sport, 0) = *pc_u32_at(ports, 0);
-	client = bpf_map_lookup_elem(&pc3_client, &key);
+	client = bpf_map_lookup_elem(&pc4_client, &key);
 	if (!client)
 		return false;
 	return !ctl->limit_client_interval_ns ||

@@ -21,7 +21,8 @@
 struct pc_side {
 	__u32 tenant; /* 0: nobody's, no limits */
 	__u32 slot;
-	__u32 direction; /* PC_RATE_UP, PC_RATE_DOWN */
+	struct pc_tally *tally; /* of the slot */
+	__u32 direction;	/* PC_RATE_UP, PC_RATE_DOWN */
 	__u32 payload;
 	__u32 wire; /* IP total length as sent on */
 };
@@ -40,11 +41,11 @@ __noinline int pc_toll_refill(__u32 index, __u32 wire, __u32 ecn)
 {
 	__u32 zero = 0, tenant = index / PC_RATES_PER_TENANT;
 	struct pc_rate_ref ref = {
-		.rate = bpf_map_lookup_elem(&pc3_rate, &index),
-		.clock = bpf_map_lookup_elem(&pc3_clock, &index),
-		.lease = bpf_map_lookup_elem(&pc3_lease, &index),
-		.root = bpf_map_lookup_elem(&pc3_root, &zero),
-		.quota = bpf_map_lookup_elem(&pc3_quota, &tenant),
+		.rate = bpf_map_lookup_elem(&pc4_rate, &index),
+		.clock = bpf_map_lookup_elem(&pc4_clock, &index),
+		.lease = bpf_map_lookup_elem(&pc4_lease, &index),
+		.root = bpf_map_lookup_elem(&pc4_root, &zero),
+		.quota = bpf_map_lookup_elem(&pc4_quota, &tenant),
 	};
 
 	if (!ref.rate || !ref.clock || !ref.lease || !ref.root || !ref.quota)
@@ -55,21 +56,17 @@ __noinline int pc_toll_refill(__u32 index, __u32 wire, __u32 ecn)
 /* Spends @bytes that are not in the purse of this CPU. Whether it may. */
 __noinline int pc_toll_credit(__u32 slot, __u32 bytes)
 {
-	struct pc_credit *credit = bpf_map_lookup_elem(&pc3_credit, &slot);
-	__u64 *purse = bpf_map_lookup_elem(&pc3_purse, &slot);
+	struct pc_credit *credit = bpf_map_lookup_elem(&pc4_credit, &slot);
+	struct pc_tally *tally = pc_count_slot(slot);
 
-	return credit && purse && pc_credit_refill(credit, purse, bytes);
+	return credit && tally && pc_credit_refill(credit, &tally->purse, bytes);
 }
 
-static __always_inline bool pc_toll_pay(__u32 slot, __u32 bytes)
+static __always_inline bool pc_toll_pay(struct pc_tally *tally, __u32 slot, __u32 bytes)
 {
-	__u64 *purse = bpf_map_lookup_elem(&pc3_purse, &slot);
-
-	if (pc_unlikely(!purse))
-		return false;
-	if (pc_unlikely(*purse < bytes))
+	if (pc_unlikely(tally->purse < bytes))
 		return pc_toll_credit(slot, bytes);
-	*purse -= bytes;
+	tally->purse -= bytes;
 	return true;
 }
 
@@ -81,7 +78,7 @@ static __always_inline enum pc_reason pc_toll_take(const struct pc_side *side, _
 	__u32 verdict = PC_RATE_PASS;
 
 	if (side->tenant) {
-		lease = bpf_map_lookup_elem(&pc3_lease, &index);
+		lease = bpf_map_lookup_elem(&pc4_lease, &index);
 		if (pc_unlikely(!lease))
 			return PC_REASON_DROP_RATE;
 		if (pc_unlikely(!pc_rate_spend(lease, now, side->wire)))
@@ -89,7 +86,7 @@ static __always_inline enum pc_reason pc_toll_take(const struct pc_side *side, _
 		if (pc_unlikely(verdict > PC_RATE_MARK))
 			return pc_toll_reason(verdict);
 	}
-	if (pc_unlikely(!pc_toll_pay(side->slot, side->payload))) {
+	if (pc_unlikely(!pc_toll_pay(side->tally, side->slot, side->payload))) {
 		if (lease)
 			pc_rate_undo(lease, side->wire);
 		return PC_REASON_DROP_CREDIT;
@@ -104,14 +101,14 @@ static __always_inline enum pc_reason pc_toll_take(const struct pc_side *side, _
 /* Of the session that was refused. Returns @reason. */
 __noinline int pc_toll_count(__u32 slot, __u32 reason)
 {
-	struct pc_count *count = pc_count_slot(slot);
+	struct pc_drops *drops = pc_count_drops(slot);
 
-	if (!count)
+	if (!drops)
 		return reason;
 	if (reason == PC_REASON_DROP_CREDIT || reason == PC_REASON_DROP_QUOTA)
-		count->drops_credit++;
+		drops->credit++;
 	else
-		count->drops_rate++;
+		drops->rate++;
 	return reason;
 }
 
@@ -128,6 +125,7 @@ __noinline int pc_toll_side(__u32 index, __u32 slot, __u32 payload, __u32 wire, 
 	struct pc_side side = {
 		.tenant = index / PC_RATES_PER_TENANT,
 		.slot = slot,
+		.tally = pc_count_slot(slot),
 		.direction = index % PC_RATES_PER_TENANT,
 		.payload = payload,
 		.wire = wire,
@@ -137,6 +135,8 @@ __noinline int pc_toll_side(__u32 index, __u32 slot, __u32 payload, __u32 wire, 
 
 	if (slot == PC_NO_SLOT)
 		return PC_REASON_TX | (tos & 0xff) << PC_TOLL_TOS_SHIFT;
+	if (!side.tally)
+		return PC_REASON_DROP_INTERNAL;
 	reason = pc_toll_take(&side, pc_clock_now(), &sent);
 	if (pc_unlikely(reason != PC_REASON_TX))
 		pc_toll_count(slot, reason);
@@ -147,16 +147,16 @@ __noinline int pc_toll_side(__u32 index, __u32 slot, __u32 payload, __u32 wire, 
 __noinline int pc_toll_undo(__u32 index, __u32 slot, __u32 payload, __u32 wire)
 {
 	struct pc_rate_lease *lease;
-	__u64 *purse;
+	struct pc_tally *tally;
 
 	if (slot == PC_NO_SLOT)
 		return 0;
-	lease = bpf_map_lookup_elem(&pc3_lease, &index);
+	lease = bpf_map_lookup_elem(&pc4_lease, &index);
 	if (index >= PC_RATES_PER_TENANT && lease)
 		pc_rate_undo(lease, wire);
-	purse = bpf_map_lookup_elem(&pc3_purse, &slot);
-	if (purse)
-		*purse += payload;
+	tally = pc_count_slot(slot);
+	if (tally)
+		tally->purse += payload;
 	return 0;
 }
 

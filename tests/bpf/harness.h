@@ -51,7 +51,7 @@
 
 /* Layout of the program's .rodata, in the order of the includes of relay.bpf.c. */
 struct rig_rodata {
-	uint32_t hot_shift, hot6_shift;
+	uint32_t hot_shift, hot6_shift, sessions;
 	uint16_t service_ports[PC_MAX_SERVICE_PORTS];
 	uint16_t relay_low;
 	uint16_t relay_high;
@@ -81,7 +81,8 @@ struct rig {
 	struct bpf_object *obj;
 	struct bpf_program *prog;
 	int prog_fd;
-	int ctl_fd, hot_fd[2], count_fd, reason_fd, nexthop_fd, txport_fd, port_fd, client_fd;
+	int ctl_fd, hot_fd[2], count_fd, drops_fd, reason_fd, nexthop_fd, txport_fd, port_fd,
+		client_fd;
 	int limit_fd, credit_fd, rate_fd, clock_fd, lease_fd, root_fd, quota_fd;
 	int flow_fd[2], perm_fd[2]; /* IPv4, IPv6 */
 	int cpus;
@@ -141,8 +142,9 @@ static inline void rig_prepare(struct rig *rig)
 					 0);
 		else if (strstr(name, "_flow") || strstr(name, "_perm"))
 			bpf_map__set_max_entries(map, RIG_FLOWS);
-		else if (!strcmp(name, PC_MAP_COUNT) || !strcmp(name, PC_MAP_CREDIT) ||
-			 !strcmp(name, PC_MAP_PURSE))
+		else if (!strcmp(name, PC_MAP_COUNT) || !strcmp(name, PC_MAP_DROPS))
+			bpf_map__set_max_entries(map, (uint32_t)rig->cpus * RIG_SESSIONS);
+		else if (!strcmp(name, PC_MAP_CREDIT))
 			bpf_map__set_max_entries(map, RIG_SESSIONS);
 		else if (!strcmp(name, PC_MAP_RATE) || !strcmp(name, PC_MAP_CLOCK) ||
 			 !strcmp(name, PC_MAP_LEASE))
@@ -164,6 +166,7 @@ static inline struct rig_rodata rig_constants(void)
 	return (struct rig_rodata){
 		.hot_shift = HOT_FILL_SHIFT,
 		.hot6_shift = HOT_FILL_SHIFT,
+		.sessions = RIG_SESSIONS,
 		.service_ports = { RIG_SERVICE_PORT, RIG_SECOND_PORT },
 		.relay_low = RIG_RELAY_LOW,
 		.relay_high = RIG_RELAY_HIGH,
@@ -234,6 +237,8 @@ static inline struct rig *rig_new_with(const char *object, struct rig_rodata rod
 
 	assert_non_null(rig);
 	rig->rodata = rodata;
+	rig->cpus = libbpf_num_possible_cpus();
+	assert_true(rig->cpus > 0);
 	rig->obj = bpf_object__open_file(rig_object(object), NULL);
 	if (!rig->obj)
 		fail_msg("%s: %s", rig_object(object), strerror(errno));
@@ -252,6 +257,7 @@ static inline struct rig *rig_new_with(const char *object, struct rig_rodata rod
 	rig->client_fd = rig_map(rig, PC_MAP_CLIENT);
 	rig->limit_fd = rig_map(rig, PC_MAP_LIMIT);
 	rig->count_fd = rig_map(rig, PC_MAP_COUNT);
+	rig->drops_fd = rig_map(rig, PC_MAP_DROPS);
 	rig->reason_fd = rig_map(rig, PC_MAP_REASON);
 	rig->nexthop_fd = rig_map(rig, PC_MAP_NEXTHOP);
 	rig->txport_fd = rig_map(rig, PC_MAP_TXPORT);
@@ -263,8 +269,6 @@ static inline struct rig *rig_new_with(const char *object, struct rig_rodata rod
 	rig->quota_fd = rig_map(rig, PC_MAP_QUOTA);
 	for (uint32_t slot = 0; slot < RIG_SESSIONS; slot++)
 		rig_set_credit(rig, slot, PC_CREDIT_UNLIMITED);
-	rig->cpus = libbpf_num_possible_cpus();
-	assert_true(rig->cpus > 0);
 	return rig;
 }
 
@@ -377,15 +381,19 @@ static inline void rig_add_dir(struct pc_dir_count *sum, const struct pc_dir_cou
 
 static inline struct pc_count rig_count(struct rig *rig, uint32_t slot)
 {
-	struct pc_count values[256], sum = { 0 };
+	struct pc_count sum = { 0 };
+	struct pc_tally tally;
+	struct pc_drops drops;
 
-	assert_true(rig->cpus <= 256);
-	assert_int_equal(bpf_map_lookup_elem(rig->count_fd, &slot, values), 0);
-	for (int i = 0; i < rig->cpus; i++) {
-		rig_add_dir(&sum.up, &values[i].up);
-		rig_add_dir(&sum.down, &values[i].down);
-		sum.drops_rate += values[i].drops_rate;
-		sum.drops_credit += values[i].drops_credit;
+	for (uint32_t cpu = 0; cpu < (uint32_t)rig->cpus; cpu++) {
+		uint32_t index = pc_tally_index(cpu, RIG_SESSIONS, slot);
+
+		assert_int_equal(bpf_map_lookup_elem(rig->count_fd, &index, &tally), 0);
+		assert_int_equal(bpf_map_lookup_elem(rig->drops_fd, &index, &drops), 0);
+		rig_add_dir(&sum.up, &tally.up);
+		rig_add_dir(&sum.down, &tally.down);
+		sum.drops_rate += drops.rate;
+		sum.drops_credit += drops.credit;
 	}
 	return sum;
 }
@@ -475,7 +483,7 @@ static inline void rig_set_cold(void **state)
 	rig_cold = true;
 }
 
-/* All tests twice: with the flows in pc3_hot4 and pc3_hot6, then in the hash maps alone. */
+/* All tests twice: with the flows in pc4_hot4 and pc4_hot6, then in the hash maps alone. */
 static inline int rig_run_all(const char *name, const struct CMUnitTest *tests, size_t n)
 {
 	struct CMUnitTest *all = calloc(2 * n + 1, sizeof(*all));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Copies of flows in pc3_hot4 and pc3_hot6, where the daemon would put them, for test rigs. */
+/* Copies of flows in pc4_hot4 and pc4_hot6, where the daemon would put them, for test rigs. */
 #ifndef PC_TESTS_HOT_FILL_H
 #define PC_TESTS_HOT_FILL_H
 

@@ -121,7 +121,7 @@ static inline void model_map(uint8_t to[16], const struct model_end *end)
 	memcpy(end->six ? to : to + 12, end->addr, end->six ? 16 : 4);
 }
 
-/* Whether a permission of pc3_perm6 is in truth one of IPv4 only. */
+/* Whether a permission of pc4_perm6 is in truth one of IPv4 only. */
 static inline bool model_perm_key(const struct rig_perm *p, const struct model_end *from,
 				  const struct model_end *to, const struct model_end *peer)
 {

@@ -4,20 +4,25 @@
 
 #include "dp_env.h"
 
-/* What the program would have counted, as values of every CPU. */
+/* What the program would have counted, of every CPU. */
+static void count_in_kernel_of(uint32_t sessions, uint32_t slot, uint64_t value)
+{
+	_cleanup_close_ int count_fd = env_pin(PC_MAP_COUNT);
+	_cleanup_close_ int drops_fd = env_pin(PC_MAP_DROPS);
+	const struct pc_drops drops = { .credit = 1 };
+
+	for (uint32_t cpu = 0; cpu < (uint32_t)libbpf_num_possible_cpus(); cpu++) {
+		uint32_t index = pc_tally_index(cpu, sessions, slot);
+		struct pc_tally tally = { .up.packets = value + cpu, .purse = 99 };
+
+		assert_int_equal(bpf_map_update_elem(count_fd, &index, &tally, BPF_ANY), 0);
+		assert_int_equal(bpf_map_update_elem(drops_fd, &index, &drops, BPF_ANY), 0);
+	}
+}
+
 static void count_in_kernel(uint32_t slot, uint64_t value)
 {
-	_cleanup_close_ int fd = env_pin(PC_MAP_COUNT);
-	int cpus = libbpf_num_possible_cpus();
-	_cleanup_free_ struct pc_count *counts = NULL;
-
-	counts = calloc((size_t)cpus, sizeof(*counts));
-	assert_non_null(counts);
-	for (int i = 0; i < cpus; i++) {
-		counts[i].up.packets = value + (uint64_t)i;
-		counts[i].drops_credit = 1;
-	}
-	assert_int_equal(bpf_map_update_elem(fd, &slot, counts, BPF_ANY), 0);
+	count_in_kernel_of(ENV_SESSIONS, slot, value);
 }
 
 static uint64_t counted(uint64_t value)
@@ -228,11 +233,11 @@ static void test_other_layout(void **state)
 	assert_int_equal(bpf_map_lookup_elem(fd, &zero, &meta), 0);
 	meta.abi_version = 9;
 	assert_int_equal(bpf_map_update_elem(fd, &zero, &meta, BPF_ANY), 0);
-	expect_refused(&config, PC_ERR_VERSION, "layout 9, this build has 3: run 'pcctl shutdown'");
+	expect_refused(&config, PC_ERR_VERSION, "layout 9, this build has 4: run 'pcctl shutdown'");
 
 	/* A layout that carries another version in its names. */
-	assert_int_equal(rename(ENV_BPFFS "/" PC_MAP_META, ENV_BPFFS "/pc4_meta"), 0);
-	expect_refused(&config, PC_ERR_VERSION, "layout 4, this build has 3: run 'pcctl shutdown'");
+	assert_int_equal(rename(ENV_BPFFS "/" PC_MAP_META, ENV_BPFFS "/pc5_meta"), 0);
+	expect_refused(&config, PC_ERR_VERSION, "layout 5, this build has 4: run 'pcctl shutdown'");
 	assert_int_not_equal(env_prog_on(env.inside), 0);
 	assert_int_equal(pc_dp_teardown(ENV_BPFFS, false), 1);
 	assert_int_equal(env_prog_on(env.inside), 0);
@@ -365,7 +370,7 @@ static void test_counts(void **state)
 	config.max_sessions = 10000;
 	dp = env_open_with(&config);
 	for (size_t i = 0; i < PC_ARRAY_SIZE(slots); i++)
-		count_in_kernel(slots[i], 1000 + slots[i]);
+		count_in_kernel_of(config.max_sessions, slots[i], 1000 + slots[i]);
 	all = calloc(config.max_sessions, sizeof(*all));
 	assert_int_equal(pc_dp_count_kernel(dp, 0, config.max_sessions, all), 0);
 	for (uint32_t slot = 0, i = 0; slot < config.max_sessions; slot++) {
@@ -590,7 +595,7 @@ static void test_old_layout(void **state)
 	assert_int_equal(pc_dp_teardown(ENV_BPFFS, false), 0);
 	assert_int_equal(mkdir(ENV_BPFFS, 0700), 0);
 	make_old_layout(32);
-	expect_refused(&config, PC_ERR_VERSION, "layout 1, this build has 3");
+	expect_refused(&config, PC_ERR_VERSION, "layout 1, this build has 4");
 	assert_int_equal(pc_dp_open_readonly(ENV_BPFFS, ENV_STATE, &view), 0);
 	pc_dp_get_status(view, &status);
 	assert_true(status.kernel && status.layout == 1 && status.generation == 4242);

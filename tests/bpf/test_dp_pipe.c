@@ -686,14 +686,14 @@ static void test_older_maps(void **state)
 
 	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
 	pc_dp_close(dp);
-	assert_int_equal(unlink(ENV_BPFFS "/pc3_pipe"), 0);
-	assert_int_equal(unlink(ENV_BPFFS "/pc3_window"), 0);
+	assert_int_equal(unlink(ENV_BPFFS "/pc4_pipe"), 0);
+	assert_int_equal(unlink(ENV_BPFFS "/pc4_window"), 0);
 	assert_int_equal(pc_dp_open_readonly(ENV_BPFFS, ENV_STATE, &dp), 0);
 	assert_int_equal(pc_dp_flow_usage(dp, &used, &size), 0);
 	assert_int_equal(used, 2);
 	pc_dp_close(dp);
 	dp = env_open();
-	assert_true(env_pinned("pc3_pipe") && env_pinned("pc3_window"));
+	assert_true(env_pinned("pc4_pipe") && env_pinned("pc4_window"));
 	assert_int_equal(pc_dp_flow_usage(dp, &used, &size), 0);
 	assert_int_equal(used, 2);
 	assert_int_equal(pc_dp_pipe_set(dp, &pipe), 0);

@@ -627,7 +627,7 @@ static uint32_t hot_set_of(const struct pc_flow4_key *key, uint32_t sessions)
 
 	memcpy(words, key, sizeof(words));
 	return (uint32_t)pc_hot_set(words[0], words[1],
-				    pc_hot_shift_of(pc_hot_sets(2ull * sessions)));
+				    pc_hot_shift_of(pc_hot_sets(4ull * sessions)));
 }
 
 /* What the program finds for @key. False: nothing. */
@@ -715,7 +715,8 @@ static bool find_hot6(const struct pc_addr *src, const struct pc_addr *dst, uint
 	memcpy(key.saddr, src->ip.b, 16);
 	memcpy(key.daddr, dst->ip.b, 16);
 	memcpy(words, &key, sizeof(words));
-	set = (uint32_t)pc_hot_set6(words, words[4], pc_hot_shift_of(pc_hot_sets(ENV_SESSIONS)));
+	set = (uint32_t)pc_hot_set6(words, words[4],
+				    pc_hot_shift_of(pc_hot_sets(2 * ENV_SESSIONS)));
 	assert_int_equal(bpf_map_lookup_elem(fd, &set, &hot), 0);
 	for (int i = 0; i < PC_HOT_WAYS; i++) {
 		if (hot.tail[i] == words[4] && !memcmp(hot.addrs[i], words, 32)) {

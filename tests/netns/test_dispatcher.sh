@@ -60,7 +60,7 @@ test_join() {
 	tenant u p || exit 1
 	is "joined where a dispatcher is, alone elsewhere" "$(places)" \
 		'["native dispatcher","native alone"]'
-	is "behind the other program" "$(behind c0)" "empty pc3_relay" || {
+	is "behind the other program" "$(behind c0)" "empty pc4_relay" || {
 		health .xdp | diag
 		exit 1
 	}
@@ -83,7 +83,7 @@ test_restart() {
 	stop_pcd
 	begin "relay ports = 50000-50100" || exit 1
 	held over
-	is "the program is exchanged" "$(behind c0)" "empty pc3_relay"
+	is "the program is exchanged" "$(behind c0)" "empty pc4_relay"
 	relays "for one with other ports"
 }
 
@@ -102,9 +102,9 @@ test_always() {
 	loader unload c0 --all >/dev/null
 	begin "relay xdp-dispatcher = always" || exit 1
 	is "always: behind a dispatcher of its own" "$(places) $(behind p0)" \
-		'["native dispatcher","native dispatcher"] pc3_relay'
+		'["native dispatcher","native dispatcher"] pc4_relay'
 	loader load -m native c0 "$PC_BUILD/bench/empty.bpf.o" >/dev/null
-	is "another program can come" "$(behind c0)" "empty pc3_relay"
+	is "another program can come" "$(behind c0)" "empty pc4_relay"
 	relays "and data stays in the kernel"
 	pcctl shutdown >/dev/null
 	wait "$PCD_PID"

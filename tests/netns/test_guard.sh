@@ -34,7 +34,7 @@ attach() {
 }
 
 detach() {
-	rm -f "$BPFFS/g$attach_n"/pc3_link_*
+	rm -f "$BPFFS/g$attach_n"/pc4_link_*
 }
 
 # has NAME TEXT...: all texts are in $line
@@ -122,7 +122,7 @@ test_death() {
 	end_pid "$SPAWNED" KILL
 	check "killed in the middle of attaching: reachable" wait_for 2 reachable
 	is "and nothing attached" "$(xdp_mode server eth0)" off
-	check "nothing was pinned" [ -z "$(find "$BPFFS/t2" -name 'pc3_link_*')" ]
+	check "nothing was pinned" [ -z "$(find "$BPFFS/t2" -name 'pc4_link_*')" ]
 }
 
 has_xdp() {
@@ -203,7 +203,7 @@ test_watch() {
 	ip -n "$(ns server)" link del eth0
 	check "an interface that goes away is noticed" \
 		wait_for 5 grep -q 'mode=off.*eth0 is gone' "$T/watch.log"
-	check "its pin goes too" [ -z "$(find "$BPFFS/w" -name 'pc3_link_*')" ]
+	check "its pin goes too" [ -z "$(find "$BPFFS/w" -name 'pc4_link_*')" ]
 	veth server eth0 gateway s0
 	addr gateway s0 198.18.1.1/24
 	addr server eth0 198.18.1.2/24
@@ -212,7 +212,7 @@ test_watch() {
 	check "verified" wait_for 10 eval 'tail -n 1 "$T/watch.log" | grep -q "mode=native verified=1"'
 	check "and the server is reachable" wait_for 2 reachable
 	end_pid "$SPAWNED"
-	rm -f "$BPFFS"/w/pc3_link_*
+	rm -f "$BPFFS"/w/pc4_link_*
 }
 
 # The daemon itself.

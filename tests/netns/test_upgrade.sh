@@ -35,8 +35,8 @@ turnload() {
 # as_layout NUMBER: what is pinned becomes a data plane of that layout
 as_layout() {
 	local pin meta
-	for pin in "$BPFFS"/pcd/pc3_*; do
-		mv "$pin" "${pin%/*}/pc$1_${pin##*/pc3_}" || return 1
+	for pin in "$BPFFS"/pcd/pc4_*; do
+		mv "$pin" "${pin%/*}/pc$1_${pin##*/pc4_}" || return 1
 	done
 	meta=$("$BPFTOOL" -j map lookup pinned "$BPFFS/pcd/pc$1_meta" key 0 0 0 0 |
 		jq -r '.value | join(" ")' | sed 's/0x//g')
@@ -70,7 +70,7 @@ before=$("$PC_BIN/pcstat" -s "$SOCKET" --bpffs "$BPFFS/pcd" --state-dir "$T/stat
 is "pcstat reads the counters of an older layout" "$before" $COUNT
 
 start_pcd relay "$T/pcd.conf" || exit 1
-check "the new daemon says so" grep -q "is of layout 1, this pcd has 3" "$T/pcd.log"
+check "the new daemon says so" grep -q "is of layout 1, this pcd has 4" "$T/pcd.log"
 is "what was counted is in the totals, once" "$(counted up.packets)" $COUNT
 is "no old pin is left" "$(find "$BPFFS" -name 'pc1_*' | wc -l)" 0
 is "the new program is attached" "$(xdp_mode relay c0) $(xdp_mode relay p0)" "native native"
@@ -94,7 +94,7 @@ pcd_kill9
 as_layout 9
 start_pcd relay "$T/pcd.conf" || exit 1
 check "a newer layout is left alone, and said so" \
-	grep -q "holds maps of layout 9, this build has 3" "$T/pcd.log"
+	grep -q "holds maps of layout 9, this build has 4" "$T/pcd.log"
 check "its pins stay" [ -e "$BPFFS/pcd/pc9_meta" ]
 is "and its program" "$(xdp_mode relay c0)" native
 finish

@@ -144,7 +144,7 @@ static int die(const char *what, int err)
 /* --- the program and its maps --- */
 
 struct rodata {
-	uint32_t hot_shift, hot6_shift;
+	uint32_t hot_shift, hot6_shift, sessions;
 	uint16_t service_ports[PC_MAX_SERVICE_PORTS];
 	uint16_t low, high;
 	uint32_t addrs[PC_MAX_SERVICE_ADDRS][4];
@@ -155,6 +155,7 @@ static struct bpf_object *load(const char *path)
 	struct rodata rodata = {
 		.hot_shift = HOT_FILL_SHIFT,
 		.hot6_shift = HOT_FILL_SHIFT,
+		.sessions = 1024, /* for each CPU, out of 65 536 places */
 		.service_ports = { SERVICE_PORT },
 		.low = 50000,
 		.high = 50999,

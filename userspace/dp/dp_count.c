@@ -3,6 +3,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/err.h"
 #include "dp/dp_int.h"
@@ -98,6 +99,80 @@ static int read_cpus(const struct pc_dp *dp, int fd, uint32_t first, uint32_t n,
 	return 0;
 }
 
+/* --- counters of sessions --- */
+
+static size_t tallies_size(const struct pc_dp *dp)
+{
+	return (size_t)dp->n_cpus * dp->table_sessions * sizeof(struct pc_tally);
+}
+
+static size_t drops_size(const struct pc_dp *dp)
+{
+	return (size_t)dp->n_cpus * dp->table_sessions * sizeof(struct pc_drops);
+}
+
+int pc_dp_counts_map(struct pc_dp *dp)
+{
+	struct bpf_map_info info = { 0 };
+	__u32 len = sizeof(info);
+	void *tallies, *drops;
+	int err;
+
+	if (bpf_obj_get_info_by_fd(dp->map_fd[PC_DP_COUNT], &info, &len))
+		return -errno;
+	if (info.type != BPF_MAP_TYPE_ARRAY)
+		return 0;
+	tallies = mmap(NULL, tallies_size(dp), PROT_READ, MAP_SHARED, dp->map_fd[PC_DP_COUNT], 0);
+	if (tallies == MAP_FAILED)
+		return -errno;
+	drops = mmap(NULL, drops_size(dp), PROT_READ, MAP_SHARED, dp->map_fd[PC_DP_DROPS], 0);
+	if (drops == MAP_FAILED) {
+		err = -errno;
+		munmap(tallies, tallies_size(dp));
+		return err;
+	}
+	dp->tallies = tallies;
+	dp->drops = drops;
+	return 0;
+}
+
+void pc_dp_counts_unmap(struct pc_dp *dp)
+{
+	if (!dp->tallies)
+		return;
+	munmap((void *)dp->tallies, tallies_size(dp));
+	munmap((void *)dp->drops, drops_size(dp));
+	dp->tallies = NULL;
+	dp->drops = NULL;
+}
+
+static uint64_t now_of(const __u64 *counter)
+{
+	return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+static void add_dir(struct pc_dir_count *sum, const struct pc_dir_count *add)
+{
+	sum->packets += now_of(&add->packets);
+	sum->payload_bytes += now_of(&add->payload_bytes);
+	sum->wire_bytes += now_of(&add->wire_bytes);
+}
+
+static void add_tallies(const struct pc_dp *dp, uint32_t first, uint32_t n, struct pc_count *sums)
+{
+	memset(sums, 0, n * sizeof(*sums));
+	for (size_t cpu = 0; cpu < dp->n_cpus; cpu++) {
+		size_t at = pc_tally_index(cpu, dp->table_sessions, (size_t)first);
+
+		for (uint32_t i = 0; i < n; i++) {
+			add_dir(&sums[i].up, &dp->tallies[at + i].up);
+			add_dir(&sums[i].down, &dp->tallies[at + i].down);
+			sums[i].drops_rate += now_of(&dp->drops[at + i].rate);
+			sums[i].drops_credit += now_of(&dp->drops[at + i].credit);
+		}
+	}
+}
+
 int pc_dp_count_kernel(struct pc_dp *dp, uint32_t first, uint32_t n, struct pc_count *ret_counts)
 {
 	if (first > dp->max_sessions || n > dp->max_sessions - first)
@@ -106,6 +181,10 @@ int pc_dp_count_kernel(struct pc_dp *dp, uint32_t first, uint32_t n, struct pc_c
 		return 0;
 	if (!dp->status.kernel) {
 		memset(ret_counts, 0, n * sizeof(*ret_counts));
+		return 0;
+	}
+	if (dp->tallies) {
+		add_tallies(dp, first, n, ret_counts);
 		return 0;
 	}
 	return read_cpus(dp, dp->map_fd[PC_DP_COUNT], first, n,

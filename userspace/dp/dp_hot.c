@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pc3_hot4 and pc3_hot6: copies of the flows in pc3_flow4 and pc3_flow6, which are the truth; the
+ * pc4_hot4 and pc4_hot6: copies of the flows in pc4_flow4 and pc4_flow6, which are the truth; the
  * program looks here first. This process is the only writer. A place is emptied before it is
  * written, so that a packet in between finds the flow in the hash map.
  *
- * Permissions of pc3_perm4 and pc3_perm6 are copied, too, where there is room: a channel, of which
+ * Permissions of pc4_perm4 and pc4_perm6 are copied, too, where there is room: a channel, of which
  * more packets are to be expected, takes their place.
  */
 #include <errno.h>

@@ -12,23 +12,29 @@
 #define PC_ETHERTYPE_IPV6 0x86dd
 #define PC_MAC_LEN	  6
 
-#define PC_TABLE(map_name, key, value, n, demand)                     \
-	{                                                             \
-		map_name, sizeof(key), sizeof(value), n, 0, 0, demand \
+#define PC_TABLE(map_name, key, value, n, demand)                            \
+	{                                                                    \
+		map_name, sizeof(key), sizeof(value), n, 0, 0, demand, false \
 	}
-#define PC_TENANTS(map_name, value, n)                                    \
-	{                                                                 \
-		map_name, sizeof(uint32_t), sizeof(value), 0, n, 0, false \
+/* As many for each CPU. */
+#define PC_CPUS(map_name, value)                                                 \
+	{                                                                        \
+		map_name, sizeof(uint32_t), sizeof(value), 1, 0, 0, false, true, \
 	}
-#define PC_PIPES(map_name, value, demand)                                  \
-	{                                                                  \
-		map_name, sizeof(uint32_t), sizeof(value), 0, 0, 2, demand \
+#define PC_TENANTS(map_name, value, n)                                           \
+	{                                                                        \
+		map_name, sizeof(uint32_t), sizeof(value), 0, n, 0, false, false \
+	}
+#define PC_PIPES(map_name, value, demand)                                         \
+	{                                                                         \
+		map_name, sizeof(uint32_t), sizeof(value), 0, 0, 2, demand, false \
 	}
 
 /*
  * Two directions each, of two channels and of four permissions for every session; memory comes with
- * use. Channels are what most packets need: for one of each session there is a place in pc3_hot4,
- * for one of every second session in pc3_hot6, from the start.
+ * use. Channels are what most packets need: for one of each session there are two places for each
+ * direction in pc4_hot4 from the start, for one of every second session in pc4_hot6; half full,
+ * four flows of a hundred find no place, full twenty.
  */
 const struct pc_dp_map_info pc_dp_maps[PC_DP_MAPS] = {
 	[PC_DP_META] = PC_TABLE(PC_MAP_META, uint32_t, struct pc_meta, 0, false),
@@ -40,10 +46,11 @@ const struct pc_dp_map_info pc_dp_maps[PC_DP_MAPS] = {
 	[PC_DP_PORTS] = PC_TABLE(PC_MAP_PORT, struct pc_port_key, uint32_t, 2, true),
 	[PC_DP_CLIENTS] = PC_TABLE(PC_MAP_CLIENT, struct pc_client_key, struct pc_client, 1, true),
 	[PC_DP_LIMIT] = PC_TABLE(PC_MAP_LIMIT, struct pc_limit_key, struct pc_limit, 0, false),
-	[PC_DP_COUNT] = PC_TABLE(PC_MAP_COUNT, uint32_t, struct pc_count, 1, false),
+	[PC_DP_COUNT] = PC_CPUS(PC_MAP_COUNT, struct pc_tally),
+	[PC_DP_DROPS] = PC_CPUS(PC_MAP_DROPS, struct pc_drops),
 	[PC_DP_REASON] = PC_TABLE(PC_MAP_REASON, uint32_t, uint64_t, 0, false),
-	[PC_DP_HOT4] = PC_TABLE(PC_MAP_HOT4, uint32_t, struct pc_hot4, 2, false),
-	[PC_DP_HOT6] = PC_TABLE(PC_MAP_HOT6, uint32_t, struct pc_hot6, 1, false),
+	[PC_DP_HOT4] = PC_TABLE(PC_MAP_HOT4, uint32_t, struct pc_hot4, 4, false),
+	[PC_DP_HOT6] = PC_TABLE(PC_MAP_HOT6, uint32_t, struct pc_hot6, 2, false),
 	[PC_DP_NEXTHOP] = PC_TABLE(PC_MAP_NEXTHOP, uint32_t, struct pc_nexthop_slot, 0, false),
 	[PC_DP_TXPORT] = PC_TABLE(PC_MAP_TXPORT, uint32_t, uint32_t, 0, false),
 	[PC_DP_RATE] = PC_TENANTS(PC_MAP_RATE, struct pc_rate, 2),
@@ -52,7 +59,6 @@ const struct pc_dp_map_info pc_dp_maps[PC_DP_MAPS] = {
 	[PC_DP_ROOT] = PC_TABLE(PC_MAP_ROOT, uint32_t, struct pc_rate_root, 0, false),
 	[PC_DP_QUOTA] = PC_TENANTS(PC_MAP_QUOTA, struct pc_credit, 1),
 	[PC_DP_CREDIT] = PC_TABLE(PC_MAP_CREDIT, uint32_t, struct pc_credit, 1, false),
-	[PC_DP_PURSE] = PC_TABLE(PC_MAP_PURSE, uint32_t, uint64_t, 1, false),
 	[PC_DP_PIPE] = PC_PIPES(PC_MAP_PIPE, struct pc_pipe, true),
 	[PC_DP_WINDOW] = PC_PIPES(PC_MAP_WINDOW, struct pc_window, false),
 };

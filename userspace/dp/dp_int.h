@@ -37,6 +37,7 @@ enum pc_dp_map {
 	PC_DP_CLIENTS,
 	PC_DP_LIMIT,
 	PC_DP_COUNT,
+	PC_DP_DROPS,
 	PC_DP_REASON,
 	PC_DP_HOT4,
 	PC_DP_HOT6,
@@ -48,7 +49,6 @@ enum pc_dp_map {
 	PC_DP_ROOT,
 	PC_DP_QUOTA,
 	PC_DP_CREDIT,
-	PC_DP_PURSE,
 	PC_DP_PIPE,
 	PC_DP_WINDOW,
 	PC_DP_MAPS
@@ -71,6 +71,7 @@ struct pc_dp_map_info {
 	uint32_t per_tenant;  /* the same for each tenant, and for number 0, who is nobody */
 	uint32_t per_pipe;
 	bool on_demand; /* memory is taken by entry, not at once */
+	bool per_cpu;	/* entries for each CPU, by pc_tally_index() */
 };
 extern const struct pc_dp_map_info pc_dp_maps[PC_DP_MAPS];
 
@@ -115,6 +116,8 @@ struct pc_dp {
 	/* Shared with the program. The first stays mapped when only the heartbeat can be kept. */
 	struct pc_ctl *ctl;
 	struct pc_dp_rates rates;
+	const struct pc_tally *tallies; /* NULL: of an older layout, or there are none */
+	const struct pc_drops *drops;
 	uint8_t *nexthops; /* PC_MAX_NEXTHOPS slots of PC_DP_NEXTHOP_STRIDE bytes */
 	struct pc_dp_hot hot[PC_DP_HOTS];
 	size_t ctl_size, nexthops_size;
@@ -216,8 +219,9 @@ void pc_dp_hot_del(struct pc_dp *dp, enum pc_dp_map map, const void *key);
 
 /* --- dp_maps.c --- */
 
-/* A pin, if the map has the shape this build expects. 0, -errno or PC_ERR_VERSION. */
-int pc_dp_map_pinned(const struct pc_dp *dp, const char *name, uint32_t value_size, int *ret_fd);
+/* A pin, if the values are as long as @shape's. 0, -errno or PC_ERR_VERSION. */
+int pc_dp_map_pinned(const struct pc_dp *dp, const char *name, const struct pc_dp_map_info *shape,
+		     int *ret_fd);
 /*
  * One of this layout into dp->map_fd; all that are missing there. Those that an older build of this
  * layout did not have stay missing.
@@ -228,6 +232,12 @@ int pc_dp_meta_read(const struct pc_dp *dp, struct pc_meta *ret_meta);
 int pc_dp_meta_write(const struct pc_dp *dp, const struct pc_meta *meta);
 /* Bytes that the kernel says the maps take; 0 when it says nothing. */
 uint64_t pc_dp_maps_memory(const struct pc_dp *dp);
+
+/* --- dp_count.c --- */
+
+/* Maps the kernel's counters of sessions, to read. 0 or -errno. */
+int pc_dp_counts_map(struct pc_dp *dp);
+void pc_dp_counts_unmap(struct pc_dp *dp);
 
 /* --- dp_load.c --- */
 
@@ -256,8 +266,8 @@ void pc_dp_links_close(struct pc_dp *dp);
 /* --- dp_share.c --- */
 
 /* Pinned program behind the dispatcher of one interface: it was confirmed. */
-#define PC_SHARE_PREFIX "pc3_share_"
-_Static_assert(PC_ABI_VERSION == 3, "names of pins carry the layout");
+#define PC_SHARE_PREFIX "pc4_share_"
+_Static_assert(PC_ABI_VERSION == 4, "names of pins carry the layout");
 
 /* Whether @ifindex is to be shared; its dispatcher's mode, PC_DP_OFF when there is none yet. */
 bool pc_dp_share_wanted(const struct pc_dp *dp, uint32_t ifindex, enum pc_dp_mode *ret_mode);

@@ -160,6 +160,9 @@ static int set_constants(const struct pc_dp *dp, struct bpf_object *object)
 		err = set_constant(object, "pc_relay_high", &dp->relay_high,
 				   sizeof(dp->relay_high));
 	if (!err)
+		err = set_constant(object, "pc_sessions", &dp->max_sessions,
+				   sizeof(dp->max_sessions));
+	if (!err)
 		err = set_constant(object, "pc_hot_shift", &hot_shift, sizeof(hot_shift));
 	if (!err)
 		err = set_constant(object, "pc_hot6_shift", &hot6_shift, sizeof(hot6_shift));
@@ -175,6 +178,8 @@ static int set_sizes(const struct pc_dp *dp, struct bpf_object *object)
 			     : info->per_pipe ? info->per_pipe * dp->max_pipes
 					      : pc_dp_map_entries(i, dp->max_sessions);
 
+		if (info->per_cpu && __builtin_mul_overflow(n, dp->n_cpus, &n))
+			return PC_ERR_RANGE;
 		if (!map)
 			return PC_ERR_NOT_FOUND;
 		if (n && bpf_map__set_max_entries(map, n))

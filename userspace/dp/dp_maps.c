@@ -7,9 +7,12 @@
 #include "base/err.h"
 #include "dp/dp_int.h"
 
-int pc_dp_map_pinned(const struct pc_dp *dp, const char *name, uint32_t value_size, int *ret_fd)
+int pc_dp_map_pinned(const struct pc_dp *dp, const char *name, const struct pc_dp_map_info *shape,
+		     int *ret_fd)
 {
-	LIBBPF_OPTS(bpf_obj_get_opts, opts, .file_flags = dp->readonly ? BPF_F_RDONLY : 0);
+	/* A descriptor for reading alone cannot be mapped, and counters are. */
+	LIBBPF_OPTS(bpf_obj_get_opts, opts,
+		    .file_flags = dp->readonly && !shape->per_cpu ? BPF_F_RDONLY : 0);
 	struct bpf_map_info info = { 0 };
 	__u32 len = sizeof(info);
 	_cleanup_close_ int fd = -1;
@@ -21,7 +24,7 @@ int pc_dp_map_pinned(const struct pc_dp *dp, const char *name, uint32_t value_si
 		return -errno;
 	if (bpf_obj_get_info_by_fd(fd, &info, &len))
 		return -errno;
-	if (info.value_size != value_size)
+	if (info.value_size != shape->value_size)
 		return PC_ERR_VERSION;
 	*ret_fd = TAKE_FD(fd);
 	return 0;
@@ -29,8 +32,7 @@ int pc_dp_map_pinned(const struct pc_dp *dp, const char *name, uint32_t value_si
 
 int pc_dp_map_get(struct pc_dp *dp, enum pc_dp_map which)
 {
-	return pc_dp_map_pinned(dp, pc_dp_maps[which].name, pc_dp_maps[which].value_size,
-				&dp->map_fd[which]);
+	return pc_dp_map_pinned(dp, pc_dp_maps[which].name, &pc_dp_maps[which], &dp->map_fd[which]);
 }
 
 int pc_dp_maps_get(struct pc_dp *dp)

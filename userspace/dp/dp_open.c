@@ -2,10 +2,10 @@
 /*
  * Opening: what is pinned is taken up, else made.
  *
- *   nothing pinned            load, pin maps and program, pc3_meta last: it says "complete"
+ *   nothing pinned            load, pin maps and program, pc4_meta last: it says "complete"
  *   same layout, same build   take the pins
  *   same layout, other build  load the new program over the old maps, switch the links, then the
- *                             program's pin, then the build in pc3_meta; each step can be repeated
+ *                             program's pin, then the build in pc4_meta; each step can be repeated
  *   other layout or size      touch nothing, say what to do
  *
  * A read-only view of an older layout has the counters only: what the daemon folds into the store
@@ -66,6 +66,7 @@ static void drop_kernel(struct pc_dp *dp)
 {
 	pc_dp_links_close(dp);
 	pc_dp_nexthops_unmap(dp);
+	pc_dp_counts_unmap(dp);
 	pc_dp_rates_unmap(dp);
 	pc_dp_hot_unmap(dp);
 	pc_dp_pipes_unmap(dp);
@@ -131,7 +132,7 @@ static int pin_fresh(struct pc_dp *dp)
 {
 	char path[PC_DP_PATH_MAX];
 
-	/* pc3_meta is number 0 and goes last. */
+	/* pc4_meta is number 0 and goes last. */
 	for (int i = PC_DP_MAPS - 1; i >= 0; i--) {
 		if (i == PC_DP_META) {
 			int err = pc_dp_pin_replace(dp->bpffs, PC_PROG_RELAY, dp->prog_fd);
@@ -265,7 +266,7 @@ static int count_cpus(struct pc_dp *dp)
 /* Everything but the pins: what is needed to run. */
 static int map_shared(struct pc_dp *dp)
 {
-	int err = count_cpus(dp);
+	int err = pc_dp_counts_map(dp);
 
 	if (!err && !dp->readonly) {
 		err = map_ctl(dp);
@@ -295,6 +296,9 @@ static int open_kernel(struct pc_dp *dp, const struct pc_dp_config *config)
 	unsigned int foreign;
 	int err;
 
+	err = count_cpus(dp);
+	if (err)
+		return err;
 	err = pc_dp_object_build(dp, config, build);
 	if (err)
 		return pc_dp_fail(dp, err, "cannot read %s: %s", config->object, pc_strerror(err));
@@ -372,10 +376,10 @@ int pc_dp_open(const struct pc_dp_config *config, struct pc_dp **ret_dp)
 	return 0;
 }
 
-/* Counters of an older layout, in which those were what they are now. */
+/* Counters of an older layout; what it counted drops in may be a map of its own or not. */
 static int open_old_readonly(struct pc_dp *dp, unsigned int layout)
 {
-	static const enum pc_dp_map kept[] = { PC_DP_META, PC_DP_COUNT, PC_DP_REASON };
+	static const enum pc_dp_map kept[] = { PC_DP_META, PC_DP_COUNT, PC_DP_REASON, PC_DP_DROPS };
 	struct pc_meta meta = { .abi_version = layout };
 	char name[64];
 	int err = 0;
@@ -384,7 +388,9 @@ static int open_old_readonly(struct pc_dp *dp, unsigned int layout)
 		const struct pc_dp_map_info *info = &pc_dp_maps[kept[i]];
 
 		snprintf(name, sizeof(name), "pc%u%s", layout, strchr(info->name, '_'));
-		err = pc_dp_map_pinned(dp, name, info->value_size, &dp->map_fd[kept[i]]);
+		err = pc_dp_map_pinned(dp, name, info, &dp->map_fd[kept[i]]);
+		if (err == -ENOENT && kept[i] == PC_DP_DROPS)
+			err = 0;
 	}
 	if (!err)
 		err = pc_dp_meta_read(dp, &meta);
@@ -395,9 +401,9 @@ static int open_old_readonly(struct pc_dp *dp, unsigned int layout)
 		return check_meta(dp, &meta);
 	}
 	dp->max_sessions = dp->table_sessions = meta.max_sessions;
-	err = count_cpus(dp);
+	err = pc_dp_counts_map(dp);
 	if (err)
-		return err;
+		return pc_dp_fail_step(dp, err, "map the counters", "");
 	dp->status.adopted = true;
 	dp->status.generation = meta.created_ns;
 	dp->status.layout = layout;
@@ -410,6 +416,9 @@ static int open_kernel_readonly(struct pc_dp *dp)
 	struct pc_meta meta;
 	int err;
 
+	err = count_cpus(dp);
+	if (err)
+		return err;
 	err = pc_dp_map_get(dp, PC_DP_META);
 	if (err == -ENOENT) {
 		foreign = pc_dp_pin_foreign(dp->bpffs);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A direction of a pipe as an entry of pc3_pipe, and back. */
+/* A direction of a pipe as an entry of pc4_pipe, and back. */
 #include <arpa/inet.h>
 #include <string.h>
 

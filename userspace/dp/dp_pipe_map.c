@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pipes as the program sees them: pc3_pipe, the windows, and for what begins at a relayed port an
+ * Pipes as the program sees them: pc4_pipe, the windows, and for what begins at a relayed port an
  * entry among the flows that leads there.
  */
 #include <arpa/inet.h>

@@ -20,7 +20,7 @@ static struct place places[PLACES_MAX];
 static size_t read_places(bool six)
 {
 	_cleanup_close_ int fd = env_pin(six ? PC_MAP_HOT6 : PC_MAP_HOT4);
-	uint32_t sets = pc_hot_sets((six ? 1ull : 2ull) * ENV_SESSIONS);
+	uint32_t sets = pc_hot_sets((six ? 2ull : 4ull) * ENV_SESSIONS);
 	struct pc_hot4 hot4;
 	struct pc_hot6 hot6;
 	size_t n = 0;
@@ -209,7 +209,7 @@ static uint32_t set_of(const struct pc_flow4_key *key)
 
 	memcpy(words, key, sizeof(words));
 	return (uint32_t)pc_hot_set(words[0], words[1],
-				    pc_hot_shift_of(pc_hot_sets(2ull * ENV_SESSIONS)));
+				    pc_hot_shift_of(pc_hot_sets(4ull * ENV_SESSIONS)));
 }
 
 static uint32_t set_of_perm(const struct pc_perm4_key *key)

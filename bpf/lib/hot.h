@@ -34,12 +34,15 @@ PC_HOT_INLINE __u64 pc_hot_set(__u64 first, __u64 second, __u32 shift)
 	return ((mixed ^ mixed >> 32 ^ second) * 0xc2b2ae3d27d4eb4full) >> shift;
 }
 
-/* The same of five words: both addresses, and ports and channel. */
+/*
+ * The same of five words: source, destination, ports and channel. The destination is an address of
+ * this node, of which there are few: it would spread nothing.
+ */
 PC_HOT_INLINE __u64 pc_hot_set6(const __u64 addrs[4], __u64 tail, __u32 shift)
 {
-	return pc_hot_set(
-		addrs[0] ^ addrs[1] * 0xff51afd7ed558ccdull,
-		tail ^ addrs[2] * 0xc4ceb9fe1a85ec53ull ^ addrs[3] * 0xd6e8feb86659fd93ull, shift);
+	__u64 host = addrs[1] ^ addrs[1] >> 32;
+
+	return pc_hot_set(addrs[0] ^ host * 0xff51afd7ed558ccdull, tail, shift);
 }
 
 /* Sets for so many entries, at least half of them. */

@@ -384,9 +384,7 @@ static __always_inline int pc_relay_lean6(struct xdp_md *ctx)
 		return pc_leave_lean(reason);
 	}
 	reason = pc_lean6(ctx, data, &lean, false);
-	if (pc_unlikely(reason == PC_REASON_PASS_UNUSUAL))
-		return pc_lean_channel6(ctx) ? -1 : pc_leave_lean(pc_lean_data6(ctx));
-	return pc_leave_lean(reason);
+	return pc_leave_lean(reason == PC_REASON_PASS_NO_FLOW ? pc_lean_data6(ctx) : reason);
 }
 
 /*
@@ -423,9 +421,7 @@ static __always_inline int pc_relay_lean(struct xdp_md *ctx)
 		return pc_leave_lean(reason);
 	}
 	reason = pc_lean_down(ctx, data, &lean);
-	if (pc_unlikely(reason == PC_REASON_PASS_UNUSUAL))
-		return pc_lean_channel4(ctx) ? -1 : pc_leave_lean(pc_lean_data4(ctx));
-	return pc_leave_lean(reason);
+	return pc_leave_lean(reason == PC_REASON_PASS_NO_FLOW ? pc_lean_data4(ctx) : reason);
 }
 
 /* A program gone wrong, for tests of the guarded attach: whatever reaches it is lost. */

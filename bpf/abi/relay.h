@@ -153,9 +153,10 @@ struct pc_flow {
 
 /*
  * pc4_hot4, ARRAY, BPF_F_MMAPABLE: copies of entries of pc4_flow4, found faster (lib/hot.h). A
- * place whose key is zero is free. The writer clears the key, copies the flow, then writes the key
- * with its second word last. A flow whose set is full is in pc4_flow4 alone. Permissions of one
- * family that are no hairpins take places that are left, as flows with PC_FLOW_PERM.
+ * place is free when the second word of its key is zero; or all ones, if all flows of pc4_flow4
+ * that belong to this set lie in it. The writer clears that word, copies the flow, then writes the
+ * key with it last. A flow whose set is full is in pc4_flow4 alone. Permissions of one family that
+ * are no hairpins take places that are left, as flows with PC_FLOW_PERM.
  */
 struct pc_hot4 {
 	struct pc_flow4_key key[PC_HOT_WAYS]; /* one cache line */
@@ -164,7 +165,7 @@ struct pc_hot4 {
 
 /* pc4_hot6: the same for pc4_flow6. A key's last word is apart, to be compared first. */
 struct pc_hot6 {
-	__u64 tail[PC_HOT_WAYS]; /* ports, channel; 0: free */
+	__u64 tail[PC_HOT_WAYS]; /* ports, channel; 0 or all ones: free */
 	__u64 addrs[PC_HOT_WAYS][4];
 	__u64 reserved[4]; /* flows begin at a cache line */
 	struct pc_flow flow[PC_HOT_WAYS];

@@ -22,6 +22,8 @@
 /* Sets are a power of two, at most 2^24. */
 #define PC_HOT_SETS_MIN 16u
 #define PC_HOT_SETS_MAX (1u << 24)
+/* Second word of a free place, in a set that has a place for each flow that belongs there. */
+#define PC_HOT_KNOWN (~0ull)
 
 /*
  * The set of a key that lies in two words, out of 2^(64 - shift). The second product is of what the

@@ -131,12 +131,12 @@ static __always_inline __u8 pc_lean_tos(const struct pc_lean *lean)
 static __always_inline void pc_lean_set_tos(struct pc_lean *lean, __u8 tos)
 {
 	union pc_word type = { .word = lean->type };
-	__be16 old = type.half[1];
+	__u8 old = pc_lean_tos(lean);
 
-	type.half[1] = bpf_htons(PC_IP_PLAIN << 8 | tos);
 	lean->l3_sum = 0;
-	if (pc_unlikely(type.half[1] != old)) {
-		lean->l3_sum = pc_csum_diff16(old, type.half[1]);
+	if (pc_unlikely(tos != old)) {
+		type.half[1] = bpf_htons(PC_IP_PLAIN << 8 | tos);
+		lean->l3_sum = pc_csum_diff16(bpf_htons(PC_IP_PLAIN << 8 | old), type.half[1]);
 		lean->type = type.word;
 	}
 }
@@ -273,16 +273,17 @@ static __always_inline enum pc_reason pc_lean_up(struct xdp_md *ctx, const void 
 			    true);
 }
 
-/* From a peer, to a relayed port. */
+/* From a peer, to a relayed port. PC_REASON_PASS_NO_FLOW: untouched, there is none in the table. */
 static __always_inline enum pc_reason pc_lean_down(struct xdp_md *ctx, const void *data,
 						   struct pc_lean *lean)
 {
 	union pc_key_tail tail = { .ports = *pc_u32_at(data, PC_LEAN_PORTS) };
 	struct pc_flow *flow = pc_find_hot4(*pc_u64_at(data, PC_LEAN_ADDRS), tail.word);
 
+	if (pc_unlikely(!flow))
+		return PC_REASON_PASS_NO_FLOW;
 	lean->payload = lean->udp_len - sizeof(struct udphdr);
-	return flow && flow->channel ? pc_lean_send(ctx, lean, flow, false)
-				     : PC_REASON_PASS_UNUSUAL;
+	return flow->channel ? pc_lean_send(ctx, lean, flow, false) : PC_REASON_PASS_UNUSUAL;
 }
 
 #endif

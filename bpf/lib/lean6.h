@@ -105,7 +105,10 @@ static __always_inline bool pc_lean6_read(const void *data, const void *end, str
 	       *pc_u16_at(data, PC_LEAN6_LEN) == lean->udp.half[0];
 }
 
-/* From a tenant to a service port, or from a peer to a relayed one. @data: PC_LEAN6_MIN bytes. */
+/*
+ * From a tenant to a service port, or from a peer to a relayed one, as pc_lean_up() and
+ * pc_lean_down(). @data: PC_LEAN6_MIN bytes.
+ */
 static __always_inline enum pc_reason pc_lean6(struct xdp_md *ctx, const void *data,
 					       struct pc_lean6 *lean, bool up)
 {
@@ -121,7 +124,9 @@ static __always_inline enum pc_reason pc_lean6(struct xdp_md *ctx, const void *d
 		tail.channel = head.half[0];
 	}
 	flow = pc_find_hot6(data + PC_LEAN6_ADDRS, tail.word);
-	if (pc_unlikely(!flow || (!up && !flow->channel)))
+	if (pc_unlikely(!flow))
+		return up ? PC_REASON_PASS_UNUSUAL : PC_REASON_PASS_NO_FLOW;
+	if (pc_unlikely(!up && !flow->channel))
 		return PC_REASON_PASS_UNUSUAL;
 	return pc_lean6_send(ctx, lean, flow, up);
 }

@@ -275,22 +275,28 @@ static __noinline int pc_lean_send6(struct xdp_md *ctx)
 
 /* --- Data --- */
 
-/* Whether there is a channel that has no place, or is not for the lean way. */
+static __always_inline void pc_lean_key(union pc_key *key, const void *data, bool six)
+{
+	const void *addrs = data + pc_lean_addrs_at(six);
+
+	key->words[0] = *pc_u64_at(addrs, 0);
+	if (six) {
+		key->words[1] = *pc_u64_at(addrs, 8);
+		key->words[2] = *pc_u64_at(addrs, 16);
+		key->words[3] = *pc_u64_at(addrs, 24);
+	}
+	key->words[six ? 4 : 1] = *pc_u32_at(data, pc_lean_ports_at(six));
+}
+
+/* Whether there is a channel, which has no place. */
 static __always_inline bool pc_lean_channel_as(struct xdp_md *ctx, bool six)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	const void *addrs = data + pc_lean_addrs_at(six);
 	union pc_key key;
 
 	if (pc_unlikely(data + pc_lean_head_at(six) > end))
 		return true;
-	key.words[0] = *pc_u64_at(addrs, 0);
-	if (six) {
-		key.words[1] = *pc_u64_at(addrs, 8);
-		key.words[2] = *pc_u64_at(addrs, 16);
-		key.words[3] = *pc_u64_at(addrs, 24);
-	}
-	key.words[six ? 4 : 1] = *pc_u32_at(data, pc_lean_ports_at(six));
+	pc_lean_key(&key, data, six);
 	return six ? bpf_map_lookup_elem(&pc4_flow6, &key.v6)
 		   : bpf_map_lookup_elem(&pc4_flow4, &key.v4);
 }
@@ -303,6 +309,32 @@ static __noinline int pc_lean_channel4(struct xdp_md *ctx)
 static __noinline int pc_lean_channel6(struct xdp_md *ctx)
 {
 	return pc_lean_channel_as(ctx, true);
+}
+
+/*
+ * Whether there is none for what pc4_hot4 has no flow for: the set tells in its free places, of
+ * which the last are taken last.
+ */
+static __always_inline bool pc_lean_no_channel(const void *data, bool six)
+{
+	struct pc_hot4 *hot4;
+	struct pc_hot6 *hot6;
+	union pc_key key;
+	__u32 set;
+
+	pc_lean_key(&key, data, six);
+	set = six ? pc_hot_set6(key.words, key.words[4], pc_hot6_shift)
+		  : pc_hot_set(key.words[0], key.words[1], pc_hot_shift);
+	hot4 = six ? NULL : bpf_map_lookup_elem(&pc4_hot4, &set);
+	hot6 = six ? bpf_map_lookup_elem(&pc4_hot6, &set) : NULL;
+#pragma unroll
+	for (int i = PC_HOT_WAYS - 1; i >= 0; i--) {
+		if (six && hot6 && pc_likely(hot6->tail[i] == PC_HOT_KNOWN))
+			return true;
+		if (!six && hot4 && pc_likely(*pc_u64_at(&hot4->key[i], 8) == PC_HOT_KNOWN))
+			return true;
+	}
+	return false;
 }
 
 /* The permission for who sent it. NULL: there is none, or it has no place. */
@@ -372,6 +404,9 @@ static __always_inline enum pc_reason pc_lean_data_as(struct xdp_md *ctx, bool s
 	payload = pc_lean_udp_len(data, six) - sizeof(struct udphdr);
 	way.flow = pc_lean_data_flow(data, six);
 	if (pc_unlikely(!way.flow || payload > PC_UDP_LEN_MAX))
+		return PC_REASON_PASS_UNUSUAL;
+	if (pc_unlikely(!pc_lean_no_channel(data, six) &&
+			(six ? pc_lean_channel6(ctx) : pc_lean_channel4(ctx))))
 		return PC_REASON_PASS_UNUSUAL;
 	tos = pc_lean_tos_of(data, six);
 	wire = pc_lean_wire(payload + pc_stun_padding(payload), true, six) + pc_lean_front(six);

@@ -337,6 +337,44 @@ static inline void rig_add_flow(struct rig *rig, const struct rig_flow *flow)
 		bpf_map_update_elem(rig->flow_fd[flow->six], &flow->key, &flow->value, BPF_ANY), 0);
 }
 
+/* Whether a flow is in the hash map alone. */
+static inline bool rig_spilt(struct rig *rig, const struct rig_flow *flow, uint32_t *ret_set)
+{
+	__u64 words[5] = { 0 };
+	struct pc_hot4 hot4;
+	struct pc_hot6 hot6;
+
+	memcpy(words, &flow->key, flow->six ? sizeof(flow->key.v6) : sizeof(flow->key.v4));
+	*ret_set = (uint32_t)(flow->six ? pc_hot_set6(words, words[4], HOT_FILL_SHIFT)
+					: pc_hot_set(words[0], words[1], HOT_FILL_SHIFT));
+	assert_int_equal(bpf_map_lookup_elem(rig->hot_fd[flow->six], ret_set,
+					     flow->six ? (void *)&hot6 : (void *)&hot4),
+			 0);
+	for (int way = 0; way < PC_HOT_WAYS; way++) {
+		if (flow->six ? hot6.tail[way] == words[4] && !memcmp(hot6.addrs[way], words, 32)
+			      : !memcmp(&hot4.key[way], words, 16))
+			return false;
+	}
+	return true;
+}
+
+/* Says of all sets that have all their flows that they do, as the daemon does. */
+static inline void rig_know(struct rig *rig)
+{
+	bool spilt[2][PC_HOT_SETS_MIN] = { 0 };
+	uint32_t set;
+
+	if (rig_cold)
+		return;
+	for (unsigned int i = 0; i < rig->n_flows; i++)
+		if (rig_spilt(rig, &rig->flows[i], &set))
+			spilt[rig->flows[i].six][set] = true;
+	for (int six = 0; six < 2; six++)
+		for (set = 0; set < PC_HOT_SETS_MIN; set++)
+			if (!spilt[six][set])
+				assert_int_equal(hot_fill_known(rig->hot_fd[six], set, six), 0);
+}
+
 static inline void rig_add_perm(struct rig *rig, const struct rig_perm *perm)
 {
 	if (!rig_cold)

@@ -5,6 +5,7 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "lib/hot.h"
@@ -42,8 +43,9 @@ static inline int hot_fill6(int fd, const struct pc_flow6_key *key, const struct
 	if (bpf_map_lookup_elem(fd, &set, &hot))
 		return -errno;
 	for (int way = 0; way < PC_HOT_WAYS; way++) {
-		if (hot.tail[way] && (hot.tail[way] != words[4] ||
-				      memcmp(hot.addrs[way], key, sizeof(hot.addrs[way]))))
+		if (hot.tail[way] && hot.tail[way] != PC_HOT_KNOWN &&
+		    (hot.tail[way] != words[4] ||
+		     memcmp(hot.addrs[way], key, sizeof(hot.addrs[way]))))
 			continue;
 		hot.tail[way] = words[4];
 		memcpy(hot.addrs[way], key, sizeof(hot.addrs[way]));
@@ -68,6 +70,26 @@ static inline int hot_fill_perm6(int fd, const struct pc_perm6_key *key, const s
 	struct pc_flow flow;
 
 	return pc_hot_perm6(key, perm, &at, &flow) ? hot_fill6(fd, &at, &flow) : 0;
+}
+
+/* Marks the free places of one set: all of its flows lie in it. */
+static inline int hot_fill_known(int fd, uint32_t set, bool six)
+{
+	struct pc_hot4 hot4;
+	struct pc_hot6 hot6;
+	void *hot = six ? (void *)&hot6 : (void *)&hot4;
+	uint64_t tail;
+
+	if (bpf_map_lookup_elem(fd, &set, hot))
+		return -errno;
+	for (int way = 0; way < PC_HOT_WAYS; way++) {
+		void *at = six ? (void *)&hot6.tail[way] : (void *)&hot4.key[way].sport;
+
+		memcpy(&tail, at, sizeof(tail));
+		if (!tail)
+			memset(at, 0xff, sizeof(tail));
+	}
+	return bpf_map_update_elem(fd, &set, hot, BPF_ANY) ? -errno : 0;
 }
 
 #endif

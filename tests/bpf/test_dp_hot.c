@@ -41,7 +41,7 @@ static size_t read_places(bool six)
 				memcpy(&at->tail, &hot4.key[way].sport, 8);
 				at->flow = hot4.flow[way];
 			}
-			n += at->tail != 0;
+			n += at->tail && at->tail != PC_HOT_KNOWN;
 			assert_true(n < PLACES_MAX);
 		}
 	}
@@ -306,15 +306,61 @@ static void test_full(void **state)
 	pc_dp_close(dp);
 }
 
+/* Free places of @set that say that it has all its flows, or do not. */
+static size_t count_free(uint32_t set, bool known)
+{
+	_cleanup_close_ int fd = env_pin(PC_MAP_HOT4);
+	struct pc_hot4 hot;
+	uint64_t tail;
+	size_t n = 0;
+
+	assert_int_equal(bpf_map_lookup_elem(fd, &set, &hot), 0);
+	for (int way = 0; way < PC_HOT_WAYS; way++) {
+		memcpy(&tail, &hot.key[way].sport, sizeof(tail));
+		n += tail == (known ? PC_HOT_KNOWN : 0);
+	}
+	return n;
+}
+
+/* A set says that it has all its flows, from the start; not once one found no room in it. */
+static void test_known(void **state)
+{
+	struct pc_dp_flow flows[PC_HOT_WAYS + 1];
+	uint32_t set = set_up(1, false);
+	struct pc_dp *dp = env_open();
+	uint16_t port = 0, down = 0;
+
+	for (int i = 0; i <= PC_HOT_WAYS; i++) {
+		assert_int_equal(count_free(set, true), PC_HOT_WAYS - i);
+		port = port_in(set, port, false);
+		flows[i] = env_flow(port);
+		down = flows[i].peer.port = port_off(set, down, false);
+		if (i == 1) {
+			assert_int_equal(pc_dp_flow_del(dp, &flows[0]), 0);
+			assert_int_equal(count_free(set, true), PC_HOT_WAYS);
+			assert_int_equal(pc_dp_flow_set(dp, &flows[0]), 0);
+		}
+		assert_int_equal(pc_dp_flow_set(dp, &flows[i]), 0);
+	}
+	assert_int_equal(pc_dp_flow_del(dp, &flows[0]), 0);
+	assert_int_equal(count_free(set, true), 0);
+	assert_int_equal(count_free(set, false), 1);
+	/* The next daemon finds room for all. */
+	pc_dp_close(dp);
+	dp = env_open();
+	assert_int_equal(count_up(false), PC_HOT_WAYS);
+	assert_int_equal(pc_dp_flow_del(dp, &flows[1]), 0);
+	assert_int_equal(count_free(set, true), 1);
+	assert_int_equal(count_free(set, false), 0);
+	pc_dp_close(dp);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, env_fresh, env_clean)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_perm),
-		T(test_none),
-		T(test_likeness),
-		T(test_full),
+		T(test_perm), T(test_none), T(test_likeness), T(test_full), T(test_known),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

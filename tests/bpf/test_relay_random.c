@@ -214,6 +214,7 @@ static void make_world(struct rig *rig)
 			add_hairpin(rig, i, j, true);
 		}
 	}
+	rig_know(rig);
 }
 
 static size_t random_length(void)

@@ -45,6 +45,7 @@ static void set(struct rig *rig)
 	scene_add_perm(rig, &perm);
 	scene_add_port(rig, end(scene_relayed));
 	frame_fill(data, sizeof(data), 5);
+	rig_know(rig);
 }
 
 static struct frame_indication indication(size_t len)

@@ -183,9 +183,14 @@ static int prog_fd(struct bpf_object *obj, const char *name)
 	return prog ? bpf_program__fd(prog) : -ENOENT;
 }
 
+static int map_fd(struct bpf_object *obj, const char *name)
+{
+	return bpf_object__find_map_fd_by_name(obj, name);
+}
+
 static int put(struct bpf_object *obj, const char *map, const void *key, const void *value)
 {
-	return bpf_map_update_elem(bpf_object__find_map_fd_by_name(obj, map), key, value, BPF_ANY);
+	return bpf_map_update_elem(map_fd(obj, map), key, value, BPF_ANY);
 }
 
 static int add_flow(struct bpf_object *obj, const struct endpoint ends[4], uint16_t channel_in,
@@ -211,16 +216,14 @@ static int add_flow(struct bpf_object *obj, const struct endpoint ends[4], uint1
 		key6.channel = htons(channel_in);
 		pc_csum_flow6(&key6, &flow);
 		return put(obj, PC_MAP_FLOW6, &key6, &flow)
-			       ?: hot_fill6(bpf_object__find_map_fd_by_name(obj, PC_MAP_HOT6),
-					    &key6, &flow);
+			       ?: hot_fill6(map_fd(obj, PC_MAP_HOT6), &key6, &flow);
 	}
 	key4.saddr = htonl(ends[0].ip);
 	key4.daddr = htonl(ends[1].ip);
 	key4.channel = htons(channel_in);
 	pc_csum_flow4(&key4, &flow);
 	return put(obj, PC_MAP_FLOW4, &key4, &flow)
-		       ?: hot_fill4(bpf_object__find_map_fd_by_name(obj, PC_MAP_HOT4), &key4,
-				    &flow);
+		       ?: hot_fill4(map_fd(obj, PC_MAP_HOT4), &key4, &flow);
 }
 
 /* @ends: source and destination of what arrives and of what is sent; up: @with is the peer. */
@@ -247,15 +250,13 @@ static int add_perm(struct bpf_object *obj, const struct endpoint ends[4],
 		if (with)
 			frame_addr((uint8_t *)key6.peer, *with);
 		return put(obj, PC_MAP_PERM6, &key6, &perm)
-			       ?: hot_fill_perm6(bpf_object__find_map_fd_by_name(obj, PC_MAP_HOT6),
-						 &key6, &perm);
+			       ?: hot_fill_perm6(map_fd(obj, PC_MAP_HOT6), &key6, &perm);
 	}
 	key4.saddr = htonl(ends[0].ip);
 	key4.daddr = htonl(ends[1].ip);
 	key4.peer = with ? htonl(with->ip) : 0;
 	return put(obj, PC_MAP_PERM4, &key4, &perm)
-		       ?: hot_fill_perm4(bpf_object__find_map_fd_by_name(obj, PC_MAP_HOT4), &key4,
-					 &perm);
+		       ?: hot_fill_perm4(map_fd(obj, PC_MAP_HOT4), &key4, &perm);
 }
 
 /* @ends as above. All keys are zeroes. */
@@ -377,6 +378,10 @@ static int fill_maps(struct bpf_object *obj)
 	int err = fill_family(obj, false);
 
 	err = err ?: fill_family(obj, true);
+	for (uint32_t set = 0; set < PC_HOT_SETS_MIN; set++) {
+		err = err ?: hot_fill_known(map_fd(obj, PC_MAP_HOT4), set, false);
+		err = err ?: hot_fill_known(map_fd(obj, PC_MAP_HOT6), set, true);
+	}
 	err = err ?: fill_pipes(obj);
 	return err ?: fill_limits(obj);
 }

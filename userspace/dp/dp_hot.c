@@ -6,8 +6,14 @@
  *
  * Permissions of pc4_perm4 and pc4_perm6 are copied, too, where there is room: a channel, of which
  * more packets are to be expected, takes their place.
+ *
+ * For a packet of a peer without a channel the program has to know that there is none. It need not
+ * ask the hash map where all flows of a set lie in it, which the set's free places say
+ * (PC_HOT_KNOWN): never before all flows of an earlier daemon have been seen, nor of a set that a
+ * flow once found no room in.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -23,8 +29,9 @@ struct hot_key {
 	__u64 tail;
 };
 
-/* Where one flow may lie. tail: 0: it is free. */
+/* Where one flow may lie. tail: 0, PC_HOT_KNOWN: it is free. */
 struct place {
+	uint64_t set;
 	void *addrs;
 	__u64 *tail;
 	struct pc_flow *flow;
@@ -54,7 +61,10 @@ static int map_table(struct pc_dp *dp, unsigned int table)
 
 	if (at == MAP_FAILED)
 		return -errno;
-	dp->hot[table] = (struct pc_dp_hot){ at, sets * info->value_size };
+	dp->hot[table] = (struct pc_dp_hot){ .sets = at, .size = sets * info->value_size };
+	dp->hot[table].spilt = calloc(sets / 8 + 1, 1);
+	if (!dp->hot[table].spilt)
+		return -ENOMEM;
 	/* An earlier daemon may have died between the two tables. Tails are in the keys. */
 	for (size_t i = 0; i < sets; i++)
 		memset(at + i * info->value_size, 0,
@@ -76,6 +86,7 @@ void pc_dp_hot_unmap(struct pc_dp *dp)
 	for (unsigned int i = 0; i < PC_DP_HOTS; i++) {
 		if (dp->hot[i].sets)
 			munmap(dp->hot[i].sets, dp->hot[i].size);
+		free(dp->hot[i].spilt);
 		dp->hot[i] = (struct pc_dp_hot){ 0 };
 	}
 }
@@ -116,22 +127,56 @@ static bool read_entry(const struct pc_dp *dp, enum pc_dp_map map, const void *k
 	return true;
 }
 
+static struct place place_at(const struct pc_dp *dp, unsigned int table, uint64_t at,
+			     unsigned int way)
+{
+	struct pc_hot6 *set6 = (struct pc_hot6 *)dp->hot[table].sets + at;
+	struct pc_hot4 *set4 = (struct pc_hot4 *)dp->hot[table].sets + at;
+
+	if (table)
+		return (struct place){ at, set6->addrs[way], &set6->tail[way], &set6->flow[way] };
+	return (struct place){ at, &set4->key[way], (__u64 *)&set4->key[way] + 1,
+			       &set4->flow[way] };
+}
+
 static struct place place_of(const struct pc_dp *dp, unsigned int table, const struct hot_key *key,
 			     unsigned int way)
 {
-	uint32_t sets = pc_dp_map_entries(tables[table], dp->table_sessions);
-	uint32_t shift = pc_hot_shift_of(sets);
+	uint32_t shift = pc_hot_shift_of(pc_dp_map_entries(tables[table], dp->table_sessions));
 
-	if (table) {
-		struct pc_hot6 *set = (struct pc_hot6 *)dp->hot[table].sets +
-				      pc_hot_set6(key->addrs, key->tail, shift);
+	return place_at(dp, table,
+			table ? pc_hot_set6(key->addrs, key->tail, shift)
+			      : pc_hot_set(key->addrs[0], key->tail, shift),
+			way);
+}
 
-		return (struct place){ set->addrs[way], &set->tail[way], &set->flow[way] };
+static bool is_free(const struct place *place)
+{
+	return !*place->tail || *place->tail == PC_HOT_KNOWN;
+}
+
+/* What it says depends on what may belong to the set and lie elsewhere. */
+static void set_free(const struct pc_dp *dp, unsigned int table, const struct place *place)
+{
+	const struct pc_dp_hot *hot = &dp->hot[table];
+	bool spilt = hot->spilt[place->set / 8] >> place->set % 8 & 1;
+
+	__atomic_store_n(place->tail, hot->known && !spilt ? PC_HOT_KNOWN : 0, __ATOMIC_SEQ_CST);
+}
+
+void pc_dp_hot_known(struct pc_dp *dp)
+{
+	for (unsigned int table = 0; table < PC_DP_HOTS; table++) {
+		uint32_t sets = pc_dp_map_entries(tables[table], dp->table_sessions);
+
+		dp->hot[table].known = true;
+		for (uint64_t i = 0; i < (uint64_t)sets * PC_HOT_WAYS; i++) {
+			struct place place = place_at(dp, table, i / PC_HOT_WAYS, i % PC_HOT_WAYS);
+
+			if (is_free(&place))
+				set_free(dp, table, &place);
+		}
 	}
-	struct pc_hot4 *set =
-		(struct pc_hot4 *)dp->hot[table].sets + pc_hot_set(key->addrs[0], key->tail, shift);
-
-	return (struct place){ &set->key[way], (__u64 *)&set->key[way] + 1, &set->flow[way] };
 }
 
 static bool holds(const struct place *place, const struct hot_key *key)
@@ -149,7 +194,7 @@ void pc_dp_hot_del(struct pc_dp *dp, enum pc_dp_map map, const void *key)
 		struct place place = place_of(dp, table_of(dp, map), &want, way);
 
 		if (holds(&place, &want))
-			__atomic_store_n(place.tail, 0, __ATOMIC_SEQ_CST);
+			set_free(dp, table_of(dp, map), &place);
 	}
 }
 
@@ -170,12 +215,20 @@ static struct place room_for(const struct pc_dp *dp, unsigned int table, const s
 	for (unsigned int way = 0; way < PC_HOT_WAYS; way++) {
 		struct place place = place_of(dp, table, key, way);
 
-		if (!*place.tail)
+		if (is_free(&place))
 			return place;
 		if (take && place.flow->flags & PC_FLOW_PERM)
 			found = place;
 	}
 	return found;
+}
+
+/* A flow has no place: the set is full of others. */
+static void spill(struct pc_dp *dp, unsigned int table, const struct hot_key *key)
+{
+	uint64_t set = place_of(dp, table, key, 0).set;
+
+	dp->hot[table].spilt[set / 8] |= (uint8_t)(1u << set % 8);
 }
 
 void pc_dp_hot_set(struct pc_dp *dp, enum pc_dp_map map, const void *key, const void *value)
@@ -201,6 +254,8 @@ void pc_dp_hot_set(struct pc_dp *dp, enum pc_dp_map map, const void *key, const 
 		write_place(&room, &want, &flow);
 	else if (old.tail)
 		write_place(&old, &want, &flow);
+	else if (!(flow.flags & PC_FLOW_PERM))
+		spill(dp, table, &want);
 	if (room.tail && old.tail)
-		__atomic_store_n(old.tail, 0, __ATOMIC_SEQ_CST);
+		set_free(dp, table, &old);
 }

@@ -62,6 +62,8 @@ enum pc_dp_map {
 struct pc_dp_hot {
 	void *sets; /* pc_dp_map_entries() for table_sessions */
 	size_t size;
+	uint8_t *spilt; /* a bit for each: a flow found no place in it */
+	bool known;	/* what else is in the hash maps: nothing */
 };
 
 struct pc_dp_map_info {
@@ -213,6 +215,8 @@ int pc_dp_pin_each_share(const char *bpffs,
 /* Maps the tables and empties them: pc_dp_tables_count() fills them again. */
 int pc_dp_hot_map(struct pc_dp *dp);
 void pc_dp_hot_unmap(struct pc_dp *dp);
+/* All flows that are in the hash maps were written here. */
+void pc_dp_hot_known(struct pc_dp *dp);
 /* An entry that was written, or is about to be deleted. Other maps are none of its business. */
 void pc_dp_hot_set(struct pc_dp *dp, enum pc_dp_map map, const void *key, const void *value);
 void pc_dp_hot_del(struct pc_dp *dp, enum pc_dp_map map, const void *key);

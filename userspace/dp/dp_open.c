@@ -282,6 +282,8 @@ static int map_shared(struct pc_dp *dp)
 			pc_dp_found_new(dp);
 			err = pc_dp_tables_count(dp);
 		}
+		if (!err)
+			pc_dp_hot_known(dp);
 	}
 	if (!err && dp->map_fd[PC_DP_WINDOW] >= 0)
 		err = pc_dp_pipes_map(dp);

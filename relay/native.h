@@ -77,7 +77,7 @@ struct pc_native_ops {
 	bool (*trusted)(void *ctx, const uint8_t identity[static 32]);
 	/*
 	 * The pre-shared key with @identity; zeros when there is none. NULL: there are none. Where
-	 * there is one only IKpsk2 will do, so the static key has to be known beforehand.
+	 * there is one only IKpsk2 will do; an initiator learns the static key by XX, if need be.
 	 */
 	void (*psk)(void *ctx, const uint8_t identity[static 32], uint8_t ret_psk[static 32]);
 	/* A session is up; @renewed: in place of one that was. */

@@ -243,7 +243,27 @@ static int write_third(struct pc_native_attempt *a, struct pc_noise_handshake *h
 	return w.failed ? PC_ERR_RANGE : 0;
 }
 
-/* Everything that can fail happens to copies: a forged answer does not spoil the attempt. */
+/*
+ * With a pre-shared key only IKpsk2 will do, and for that the other side's static key is wanted. It
+ * is all that is taken of XX: who we are has not been told, and is not.
+ */
+static bool learn_static(struct pc_native_link *link, const struct pc_noise_handshake *hs)
+{
+	uint8_t psk[32];
+	bool has_psk = !link->attempt->ik && pc_native_psk(link->n, link->identity, psk);
+
+	pc_noise_wipe(psk, sizeof(psk));
+	if (!has_psk)
+		return false;
+	memcpy(link->static_key, hs->rs, 32);
+	link->has_static = true;
+	return true;
+}
+
+/*
+ * Everything that can fail happens to copies: a forged answer does not spoil the attempt.
+ * PC_ERR_STATE: right, but only good to begin with IKpsk2.
+ */
 static int take_second(struct pc_native_attempt *a, uint32_t remote_index, const uint8_t *ticket,
 		       size_t ticket_len, const uint8_t *noise, size_t noise_len)
 {
@@ -257,6 +277,8 @@ static int take_second(struct pc_native_attempt *a, uint32_t remote_index, const
 	rc = pc_noise_read_message(&hs, noise, noise_len, payload, sizeof(payload), &len);
 	if (rc == 0)
 		rc = check_responder(link, &hs, payload, len);
+	if (rc == 0 && learn_static(link, &hs))
+		rc = PC_ERR_STATE;
 	if (rc == 0) {
 		k = pc_native_keys_new(link->n, link, a->index, remote_index);
 		rc = k ? write_third(a, &hs, k, ticket, ticket_len) : -ENOMEM;
@@ -282,6 +304,7 @@ void pc_native_second(struct pc_native *n, const struct pc_native_path *path, co
 	struct pc_reader r;
 	uint8_t version;
 	uint16_t zero;
+	int rc;
 
 	pc_reader_init(&r, data, len - NATIVE_MAC_LEN);
 	pc_read_skip(&r, 1);
@@ -307,7 +330,15 @@ void pc_native_second(struct pc_native *n, const struct pc_native_path *path, co
 		return;
 	}
 	n->stats.curve_operations++;
-	if (take_second(a, remote_index, ticket, ticket_len, noise, noise_len) < 0) {
+	rc = take_second(a, remote_index, ticket, ticket_len, noise, noise_len);
+	if (rc == PC_ERR_STATE && !a->ik && a->link->has_static) {
+		struct pc_native_link *link = a->link;
+
+		restart(link, true);
+		pc_native_link_arm(link);
+		return;
+	}
+	if (rc < 0) {
 		a->link->suspect = true;
 		pc_native_dropped(n, PC_NATIVE_DROP_HANDSHAKE);
 		return;

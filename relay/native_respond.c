@@ -239,8 +239,8 @@ static bool welcome(struct pc_native *n, const struct arrival *a)
 	bool has_psk = pc_native_psk(n, a->identity, psk);
 
 	pc_noise_wipe(psk, sizeof(psk));
-	return !(has_psk && a->ticket.type == PC_NATIVE_XX1) &&
-	       n->ops->trusted(n->ctx, a->identity);
+	return n->ops->trusted(n->ctx, a->identity) &&
+	       !(has_psk && a->ticket.type == PC_NATIVE_XX1);
 }
 
 static void install(struct pc_native *n, const struct pc_native_path *path, const struct arrival *a)

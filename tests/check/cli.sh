@@ -119,6 +119,8 @@ says "$work/nothing: No such file or directory" "and which"
 expect 2 "pcpeer: a grant that is none" "${pcpeer[@]}" connect $id udp:1 --listen 127.0.0.1:1 --grant /dev/null
 says "/dev/null: not a grant" "and why"
 expect 2 "pcpeer: a grant for the end" "${pcpeer[@]}" connect $id udp:1 --off --grant /dev/null
+expect 2 "pcpeer: a pre-shared key without a peer" "${pcpeer[@]}" up --relay 198.51.100.7:3478/$id --psk-file /dev/null
+says "not PEER=FILE" "and why"
 expect 2 "pcpeer: configuration that is not there" "${pcpeer[@]}" up --config "$work/nothing"
 printf '[peer]\nrelay = 198.51.100.7:3478/%s\nfrob = 1\n' $id >"$work/peer.conf"
 expect 2 "pcpeer: unknown key" "${pcpeer[@]}" up --config "$work/peer.conf"

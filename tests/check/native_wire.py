@@ -521,6 +521,15 @@ def test_psk(program):
     m = Machine(program, 'psk ' + psk.hex())
     talk(m, begin(m, True, psk))
     talk(m, answer(m, True, psk))
+    # It learns a static key by two messages of XX, and no more.
+    peer = Peer()
+    first = one(m.run('connect %s -' % peer.identity.hex()))
+    assert first[0] == XX1
+    again = one(m.frame(peer.second(first)))
+    assert again[0] == IK1, again[0]
+    peer.take_third(one(m.frame(peer.second(again, psk))))
+    assert m.frame(peer.transport()) == ['up ' + peer.identity.hex()]
+    talk(m, peer)
     peer = Peer()
     second = one(m.frame(peer.first(m.identity, m.static, os.urandom(32))))
     try:

@@ -83,9 +83,11 @@ check "and shown" wait_for 5 has_state alice "$(state_of alice | grep -o '^true 
 is "another tenant's peer may not be called" "$(once alice "call $CAROL" '^(refused|up)')" \
 	"refused not trusted by the other side"
 tell bob deny
+np_count bob >/dev/null # it has heard it
 is "nor one that does not agree" "$(once alice "call $BOB" '^(refused|up)')" \
 	"refused not trusted by the other side"
 tell bob allow
+np_count bob >/dev/null
 is "nobody is nobody" "$(once alice "call $(peer_id nobody)" '^(refused|up)')" \
 	"refused the peer is not registered"
 is "no pipe so far" "$(counted acme) $(pcstat -j session | jq '.sessions | length')" "[0,0,0,0] 0"

@@ -140,10 +140,13 @@ printf 'pcloud-ed25519-v1 %s\n' "$seed" >"$T/c.key"
 relay_ctl 1 pcctl peer add c "$C" --tenant mesh >/dev/null
 mkfifo "$T/c.in"
 nsenter --net="/run/netns/$(ns a)" "$PC_HELPERS/nativepeer" 203.0.113.101:3478 "${RELAY_ID[1]}" "$seed" \
-	<"$T/c.in" >"$T/c.log" 2>&1 &
+	<"$T/c.in" >>"$T/c.log" 2>&1 &
 pids+=("$!")
 exec 7>"$T/c.in"
 wait_for 10 grep -q '^registered' "$T/c.log"
+# Whom it calls has to be back.
+b_is_back() { [ "$(relay_ctl 1 pcctl -j peer list b | jq .peers[0].registered)" = true ]; }
+wait_for 60 b_is_back
 # refused GRANT TEXT: when c calls b with it
 refused() {
 	: >"$T/c.log"

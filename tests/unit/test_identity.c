@@ -342,6 +342,49 @@ static void test_passphrase_file(void **state)
 	unlink(path);
 }
 
+static int psk_of(const char *text, unsigned int mode, uint8_t ret_psk[static PC_PSK_LEN])
+{
+	const char *path = file_name("psk");
+	int rc;
+
+	write_file(path, text, mode);
+	rc = pc_psk_load(path, ret_psk);
+	unlink(path);
+	return rc;
+}
+
+static void test_psk_file(void **state)
+{
+	/* 1 to 32, as base64 and as hexadecimal digits. */
+	const char *b64 = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=\n";
+	const char *hex = "0102030405060708090a0b0c0d0e0f101112131415161718191a1B1C1D1E1F20";
+	uint8_t psk[PC_PSK_LEN];
+
+	for (int i = 0; i < 2; i++) {
+		memset(psk, 0, sizeof(psk));
+		assert_int_equal(psk_of(i ? hex : b64, 0600, psk), 0);
+		for (uint8_t k = 0; k < PC_PSK_LEN; k++)
+			assert_int_equal(psk[k], k + 1);
+	}
+	memset(psk, 9, sizeof(psk));
+	assert_int_equal(psk_of(b64, 0640, psk), PC_ERR_REFUSED);
+	assert_int_equal(psk_of(b64, 0604, psk), PC_ERR_REFUSED);
+	assert_int_equal(psk_of("", 0600, psk), PC_ERR_RANGE);
+	assert_int_equal(psk_of("\n", 0600, psk), PC_ERR_RANGE);
+	assert_int_equal(psk_of("AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHw==", 0600, psk),
+			 PC_ERR_RANGE); /* 31 */
+	assert_int_equal(psk_of("AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyAh", 0600, psk),
+			 PC_ERR_RANGE); /* 33 */
+	assert_int_equal(psk_of("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", 0600, psk),
+			 PC_ERR_RANGE);
+	assert_int_equal(psk_of("AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA= x", 0600, psk),
+			 PC_ERR_MALFORMED);
+	assert_int_equal(psk_of("not a key", 0600, psk), PC_ERR_MALFORMED);
+	assert_int_equal(pc_psk_load("/nonexistent", psk), -ENOENT);
+	for (size_t i = 0; i < sizeof(psk); i++)
+		assert_int_equal(psk[i], 9);
+}
+
 /* Somebody else's file, though nobody else can read it. */
 static void test_owner(void **state)
 {
@@ -423,6 +466,7 @@ int main(void)
 		cmocka_unit_test(test_libp2p_keys),
 		cmocka_unit_test(test_sealed),
 		cmocka_unit_test(test_passphrase_file),
+		cmocka_unit_test(test_psk_file),
 		cmocka_unit_test(test_owner),
 		cmocka_unit_test(test_succession),
 	};

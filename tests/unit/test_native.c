@@ -97,6 +97,25 @@ static void test_ik(void **state)
 	assert_null(pc_native_find(b->n, c->config.identity));
 }
 
+/* Its static key is learned by XX, and nothing else: the session is one of IKpsk2. */
+static void test_psk_first_contact(void **state)
+{
+	memset(a->psk, 7, 32);
+	memset(b->psk, 7, 32);
+	world_connect(&w, a, b, false);
+	world_deliver(&w);
+	assert_up(a, b);
+	assert_int_equal(a->ups, 1);
+	assert_int_equal(b->ups, 1);
+	assert_same_export(a, b);
+	for (unsigned int i = 0; i < w.sent && i < WORLD_FRAMES; i++)
+		assert_int_not_equal(w.wire[i].data[0], PC_NATIVE_XX3);
+	/* And it is renewed as others are. */
+	world_pass(&w, 125 * PC_NS_PER_S);
+	assert_int_equal(a->renewals, 1);
+	assert_int_equal(a->downs + b->downs, 0);
+}
+
 /* With a pre-shared key there is no way around it: neither a wrong one nor XX. */
 static void test_wrong_psk(void **state)
 {
@@ -113,6 +132,15 @@ static void test_wrong_psk(void **state)
 	world_deliver(&w);
 	assert_int_equal(a->ups + b->ups, 0);
 	assert_int_equal(a->reason, PC_NATIVE_R_REFUSED);
+	/* Nor with one that the other side has not. */
+	memset(a->psk, 7, 32);
+	memset(b->psk, 0, 32);
+	for (int ik = 0; ik < 2; ik++) {
+		world_connect(&w, a, b, ik);
+		world_pass(&w, 100 * PC_NS_PER_S);
+		assert_int_equal(a->ups + b->ups, 0);
+		assert_int_equal(a->reason, PC_NATIVE_R_WRONG_KEY);
+	}
 }
 
 /* What arrives first, second or third may be lost: each is repeated. */
@@ -538,6 +566,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 		TEST(test_xx),
 		TEST(test_ik),
+		TEST(test_psk_first_contact),
 		TEST(test_wrong_psk),
 		TEST(test_losses),
 		TEST(test_nobody_answers),

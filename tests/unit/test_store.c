@@ -431,6 +431,7 @@ static void test_peers(void **state)
 	struct pc_store_peer a = make_peer(1, "alice"), b = make_peer(2, "bob"), c;
 	struct peers found = { .n = 0 };
 
+	memset(b.psk, 7, sizeof(b.psk)); /* the other one has none */
 	assert_int_equal(pc_store_peer_add(s, &b), 0);
 	assert_int_equal(pc_store_peer_add(s, &a), 0);
 	c = make_peer(1, "carol");
@@ -496,10 +497,10 @@ static void test_other_versions_and_files(void **state)
 
 	pc_store_close(s);
 	s = NULL;
-	raw_sql(path, "PRAGMA user_version = 5");
+	raw_sql(path, "PRAGMA user_version = 6");
 	assert_int_equal(pc_store_open(path, false, &other), PC_ERR_VERSION);
 	assert_int_equal(pc_store_open(path, true, &other), PC_ERR_VERSION);
-	assert_string_equal(pc_store_error(NULL), "schema version 5, this build knows 4");
+	assert_string_equal(pc_store_error(NULL), "schema version 6, this build knows 5");
 	unlink(beside("-wal"));
 	unlink(beside("-shm"));
 	fd = open(path, O_WRONLY | O_TRUNC);

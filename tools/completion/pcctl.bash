@@ -24,7 +24,7 @@ _pcctl_options() {
 	'identity init' | 'identity import')
 		echo "--replace --state-dir --passphrase-file --succession $global"
 		;;
-	'peer add') echo "--tenant --may-call $global" ;;
+	'peer add') echo "--tenant --may-call --psk-file $global" ;;
 	'identity show') echo "--state-dir $global" ;;
 	credential*) echo "--lifetime $global" ;;
 	drain*) echo "--off $global" ;;
@@ -84,7 +84,7 @@ _pcctl() {
 		-s | --socket)
 			socket=(-s "${COMP_WORDS[++i]}")
 			;;
-		--password-file | --passphrase-file | --succession | --bpffs | --state-dir | --tier | --max-* | --lifetime | --tenant | --may-call) ((i++)) ;;
+		--password-file | --psk-file | --passphrase-file | --succession | --bpffs | --state-dir | --tier | --max-* | --lifetime | --tenant | --may-call) ((i++)) ;;
 		-*) ;;
 		*) words+=("${COMP_WORDS[i]}") ;;
 		esac

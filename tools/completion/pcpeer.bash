@@ -10,7 +10,7 @@ _pcpeer_options() {
 	local global="-j --json -s --socket -V --version -h --help"
 
 	case $1 in
-	up*) echo "--config --key-file --relay --grant $global" ;;
+	up*) echo "--config --key-file --relay --grant --psk-file $global" ;;
 	connect*) echo "--listen --grant --off $global" ;;
 	expose*) echo "--to --allow --off $global" ;;
 	'identity import') echo "--config --key-file --replace $global" ;;
@@ -49,11 +49,11 @@ _pcpeer() {
 		mapfile -t COMPREPLY < <(compgen -W "$(_pcpeer_peers)" -- "$cur")
 		return
 		;;
-	--relay | --listen | --to) return ;;
+	--relay | --psk-file | --listen | --to) return ;;
 	esac
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-s | --socket | --config | --key-file | --grant | --allow | --relay | --listen | --to) ((i++)) ;;
+		-s | --socket | --config | --key-file | --grant | --allow | --relay | --psk-file | --listen | --to) ((i++)) ;;
 		-*) ;;
 		*) words+=("${COMP_WORDS[i]}") ;;
 		esac

@@ -47,6 +47,7 @@ static const struct {
 	[OPT_TENANT] = { "tenant", "NAME", "whose account the peer is on" },
 	[OPT_MAY_CALL] = { "may-call", "NAMES",
 			   "peers of other tenants it may ask for; a,b or * (none)" },
+	[OPT_PSK_FILE] = { "psk-file", "FILE", "pre-shared key of its sessions (none)" },
 	[OPT_BPFFS] = { "bpffs", "DIR", "pins of a stopped pcd (/sys/fs/bpf/pcd)" },
 };
 
@@ -70,7 +71,7 @@ const struct command commands[] = {
 	{ "tenant", "set", "NAME", TENANT_OPTIONS, "change a tenant", run_tenant_set },
 	{ "tenant", "del", "NAME", 0, "delete a tenant and end its sessions", run_tenant_del },
 	{ "tenant", "list", "[NAME]", 0, "show tenants and their traffic", run_tenant_list },
-	{ "peer", "add", "NAME IDENTITY", BIT(OPT_TENANT) | BIT(OPT_MAY_CALL),
+	{ "peer", "add", "NAME IDENTITY", BIT(OPT_TENANT) | BIT(OPT_MAY_CALL) | BIT(OPT_PSK_FILE),
 	  "let a native peer have sessions here", run_peer_add },
 	{ "peer", "remove", "NAME", 0, "end its session and its pipes, and refuse it",
 	  run_peer_remove },

@@ -38,6 +38,7 @@ enum option_id {
 	OPT_SUCCESSION,
 	OPT_TENANT,
 	OPT_MAY_CALL,
+	OPT_PSK_FILE,
 	OPT_COUNT
 };
 

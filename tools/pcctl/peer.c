@@ -2,8 +2,36 @@
 #include "pcctl.h"
 
 #include <stdio.h>
+#include <string.h>
 
+#include "account/identity.h"
+#include "base/err.h"
 #include "base/parse.h"
+
+static int add_psk(const struct invocation *in, const char *file, json_t *args)
+{
+	char hex[2 * PC_PSK_LEN + 1];
+	uint8_t psk[PC_PSK_LEN];
+	int rc = pc_psk_load(file, psk);
+
+	if (rc == PC_ERR_REFUSED)
+		return usage_error(in,
+				   "%s: others can read it, or it is somebody else's; its mode has "
+				   "to be 0600",
+				   file);
+	if (rc == PC_ERR_RANGE || rc == PC_ERR_MALFORMED)
+		return usage_error(in,
+				   "%s: a pre-shared key is 32 bytes, not all zero, as base64 or "
+				   "hexadecimal digits",
+				   file);
+	if (rc < 0)
+		return usage_error(in, "%s: %s", file, pc_strerror(rc));
+	pc_format_hex(psk, sizeof(psk), hex);
+	json_object_set_new(args, "psk", json_string(hex));
+	explicit_bzero(psk, sizeof(psk));
+	explicit_bzero(hex, sizeof(hex));
+	return 0;
+}
 
 int run_peer_add(const struct invocation *in)
 {
@@ -22,6 +50,11 @@ int run_peer_add(const struct invocation *in)
 			 in->option[OPT_TENANT]);
 	if (may_call)
 		json_object_set_new(args, "may_call", json_string(may_call));
+	status = in->option[OPT_PSK_FILE] ? add_psk(in, in->option[OPT_PSK_FILE], args) : 0;
+	if (status) {
+		json_decref(args);
+		return status;
+	}
 	status = call(in, "peer add", args, &reply);
 	return status ? status : done(in, reply, "peer %s added", in->arg);
 }

@@ -162,6 +162,42 @@ static int up_grants(const struct invocation *in, const struct config *c,
 	return status;
 }
 
+static int load_psk(const struct invocation *in, struct config *c, struct psk_spec *s)
+{
+	bool named = false;
+	int rc = pc_psk_load(s->file, s->key);
+
+	for (size_t i = 0; i < c->n_relay; i++)
+		named |= memcmp(c->relay[i].identity, s->identity, sizeof(s->identity)) == 0;
+	if (!named)
+		return fail(in, EXIT_USAGE, "psk-file: %s is none of the relays",
+			    id_text(s->identity));
+	if (rc == PC_ERR_MALFORMED || rc == PC_ERR_RANGE)
+		return fail(in, EXIT_USAGE,
+			    "%s: a pre-shared key is 32 bytes, not all zero, as base64 or "
+			    "hexadecimal digits",
+			    s->file);
+	return rc < 0 ? fail(in, EXIT_USAGE, "%s: %s", s->file, key_error(rc)) : EXIT_DONE;
+}
+
+/* Of the configuration and of the command. */
+static int load_psks(const struct invocation *in, struct config *c)
+{
+	int status = EXIT_DONE;
+
+	for (unsigned int i = 0; i < in->n_option[OPT_PSK_FILE]; i++) {
+		const char *text = in->option[OPT_PSK_FILE][i];
+
+		if (c->n_psk == CONFIG_RELAYS)
+			return fail(in, EXIT_USAGE, "more than %d pre-shared keys", CONFIG_RELAYS);
+		if (psk_parse(text, &c->psk[c->n_psk++]) < 0)
+			return fail(in, EXIT_USAGE, "psk-file \"%s\": not PEER=FILE", text);
+	}
+	for (size_t i = 0; !status && i < c->n_psk; i++)
+		status = load_psk(in, c, &c->psk[i]);
+	return status;
+}
+
 int run_up(const struct invocation *in)
 {
 	static struct config c;
@@ -183,9 +219,12 @@ int run_up(const struct invocation *in)
 	if (status)
 		return status;
 	pc_log_set_level(c.log_level);
-	status = up_grants(in, &c, &id, &grants);
+	status = load_psks(in, &c);
+	if (!status)
+		status = up_grants(in, &c, &id, &grants);
 	if (!status)
 		status = agent_run(&c, &id, &grants) < 0 ? EXIT_FAILED : EXIT_DONE;
+	explicit_bzero(c.psk, sizeof(c.psk));
 	pc_identity_wipe(&id);
 	return status;
 }

@@ -101,6 +101,23 @@ int relay_parse(const char *text, struct relay_spec *ret)
 	return rc;
 }
 
+int psk_parse(const char *text, struct psk_spec *ret)
+{
+	const char *sign = strchr(text, '=');
+	struct psk_spec spec = { 0 };
+	char peer[128];
+
+	if (!sign || (size_t)(sign - text) >= sizeof(peer) || strlen(sign + 1) >= CONFIG_PATH)
+		return PC_ERR_MALFORMED;
+	memcpy(peer, text, (size_t)(sign - text));
+	peer[sign - text] = 0;
+	if (pc_peer_id_parse(peer, spec.identity) < 0)
+		return PC_ERR_MALFORMED;
+	snprintf(spec.file, sizeof(spec.file), "%s", sign + 1);
+	*ret = spec;
+	return 0;
+}
+
 int service_parse(const char *text, uint16_t *ret_port)
 {
 	const char *colon = strchr(text, ':');
@@ -243,6 +260,12 @@ static int set_peer_key(struct parser *p, const char *name, char *value)
 		return fail(p, "more than %d grants", CONFIG_RELAYS);
 	if (strcmp(name, "grant") == 0)
 		return set_text(p, c->grant[c->n_grant++], value);
+	if (strcmp(name, "psk-file") == 0 && c->n_psk == CONFIG_RELAYS)
+		return fail(p, "more than %d pre-shared keys", CONFIG_RELAYS);
+	if (strcmp(name, "psk-file") == 0)
+		return psk_parse(value, &c->psk[c->n_psk++]) == 0
+			       ? 1
+			       : fail(p, "psk-file \"%s\": not PEER=FILE", value);
 	if (strcmp(name, "trust-file") == 0)
 		return set_text(p, c->trust_file, value);
 	if (strcmp(name, "control-socket") == 0)

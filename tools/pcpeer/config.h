@@ -35,6 +35,12 @@ struct expose_spec {
 	size_t n_allow; /* 0: who is trusted */
 };
 
+struct psk_spec {
+	uint8_t identity[32]; /* of a relay */
+	char file[CONFIG_PATH];
+	uint8_t key[32]; /* once the file is read; to be wiped */
+};
+
 struct config {
 	char key_file[CONFIG_PATH], trust_file[CONFIG_PATH], socket[CONFIG_PATH];
 	struct relay_spec relay[CONFIG_RELAYS];
@@ -43,6 +49,8 @@ struct config {
 	size_t n_connect;
 	struct expose_spec expose[CONFIG_SERVICES];
 	size_t n_expose;
+	struct psk_spec psk[CONFIG_RELAYS];
+	size_t n_psk;
 	char grant[CONFIG_RELAYS][CONFIG_PATH]; /* files */
 	size_t n_grant;
 	struct pc_addr bind;
@@ -61,6 +69,8 @@ int config_make_folder(const char *path);
 
 /* "ADDR:PORT/PEER" */
 int relay_parse(const char *text, struct relay_spec *ret);
+/* "PEER=FILE" */
+int psk_parse(const char *text, struct psk_spec *ret);
 /* "udp:PORT": 0, PC_ERR_UNSUPPORTED (another protocol) or PC_ERR_MALFORMED. */
 int service_parse(const char *text, uint16_t *ret_port);
 const char *service_format(uint16_t port, char buf[static SERVICE_STRLEN]);

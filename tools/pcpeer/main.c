@@ -27,6 +27,7 @@ static const struct {
 	[OPT_OFF] = { "off", NULL, "end it" },
 	[OPT_REPLACE] = { "replace", NULL, "give up the identity that is there" },
 	[OPT_KEY_FILE] = { "key-file", "FILE", "the identity (~/.config/pcpeer/identity.key)" },
+	[OPT_PSK_FILE] = { "psk-file", "PEER=FILE", "a relay's pre-shared key with this peer" },
 	[OPT_GRANT] = { "grant", "FILE", "what a relay is shown with calls; one for each relay" },
 };
 
@@ -40,7 +41,7 @@ static const struct command commands[] = {
 	  BIT(OPT_CONFIG) | BIT(OPT_KEY_FILE) | BIT(OPT_REPLACE),
 	  "take the identity of a key file, also of libp2p", run_identity_import },
 	{ "up", NULL, 0, 0, "",
-	  BIT(OPT_CONFIG) | BIT(OPT_KEY_FILE) | BIT(OPT_RELAY) | BIT(OPT_GRANT),
+	  BIT(OPT_CONFIG) | BIT(OPT_KEY_FILE) | BIT(OPT_RELAY) | BIT(OPT_GRANT) | BIT(OPT_PSK_FILE),
 	  "run: keep sessions with the relays, forward", run_up },
 	{ "connect", NULL, 2, 2, "PEER udp:PORT", BIT(OPT_LISTEN) | BIT(OPT_OFF) | BIT(OPT_GRANT),
 	  "bring a service of a peer to a local address", run_connect },
@@ -196,7 +197,8 @@ static int run_command(struct invocation *in, const struct command *c, char **wo
 		if (in->n_option[i] && !(c->options & BIT(i)))
 			return fail(in, EXIT_USAGE, "%s has no option --%s", c->object,
 				    options[i].name);
-		if (in->n_option[i] > 1 && i != OPT_RELAY && i != OPT_ALLOW && i != OPT_GRANT)
+		if (in->n_option[i] > 1 && i != OPT_RELAY && i != OPT_ALLOW && i != OPT_GRANT &&
+		    i != OPT_PSK_FILE)
 			return fail(in, EXIT_USAGE, "--%s is given twice", options[i].name);
 	}
 	if (n > c->most)

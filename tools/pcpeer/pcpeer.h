@@ -25,6 +25,7 @@ enum option_id {
 	OPT_REPLACE,
 	OPT_KEY_FILE,
 	OPT_GRANT,
+	OPT_PSK_FILE,
 	OPT_COUNT
 };
 

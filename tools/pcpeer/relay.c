@@ -84,6 +84,23 @@ static bool on_trusted(void *ctx, const uint8_t identity[static 32])
 	return false;
 }
 
+static const struct psk_spec *psk_of(const struct agent *a, const uint8_t identity[static 32])
+{
+	for (size_t i = 0; i < a->config.n_psk; i++) {
+		if (memcmp(a->config.psk[i].identity, identity, 32) == 0)
+			return &a->config.psk[i];
+	}
+	return NULL;
+}
+
+static void on_psk(void *ctx, const uint8_t identity[static 32], uint8_t ret_psk[static 32])
+{
+	const struct psk_spec *s = psk_of(ctx, identity);
+
+	if (s)
+		memcpy(ret_psk, s->key, sizeof(s->key));
+}
+
 static void on_up(void *ctx, struct pc_native_link *link, bool renewed)
 {
 	struct agent *a = ctx;
@@ -101,13 +118,19 @@ static void on_up(void *ctx, struct pc_native_link *link, bool renewed)
 	pc_agent_up(r->agent, link, renewed, a->now);
 }
 
-static const char *why_down(uint16_t reason)
+static const char *why_down(const struct relay *r, uint16_t reason)
 {
+	bool psk = psk_of(r->a, r->spec.identity);
+
 	switch (reason) {
 	case PC_NATIVE_R_REFUSED:
-		return "it does not know this peer (pcctl peer add, on the relay)";
+		return psk ? "it does not know this peer (pcctl peer add, on the relay)"
+			   : "it does not know this peer (pcctl peer add, on the relay), or wants "
+			     "a pre-shared key of it (--psk-file)";
 	case PC_NATIVE_R_WRONG_KEY:
-		return "who answers there has another key than the one that is configured";
+		return psk ? "who answers there has another key, or another pre-shared key, than "
+			     "those that are configured"
+			   : "who answers there has another key than the one that is configured";
 	case PC_NATIVE_R_TIMEOUT:
 		return "no answer";
 	default:
@@ -122,8 +145,8 @@ static void on_down(void *ctx, struct pc_native_link *link, uint16_t reason)
 
 	if (!r || a->ending)
 		return;
-	pc_warning("relay %s: %s", addr_text(&r->spec.addr), why_down(reason));
-	snprintf(r->problem, sizeof(r->problem), "%s", why_down(reason));
+	pc_warning("relay %s: %s", addr_text(&r->spec.addr), why_down(r, reason));
+	snprintf(r->problem, sizeof(r->problem), "%s", why_down(r, reason));
 	r->link = NULL;
 	r->up = r->registered = false;
 	r->hint_ns = 0;
@@ -159,6 +182,7 @@ static void on_drop(void *ctx, enum pc_native_drop reason)
 static const struct pc_native_ops native_ops = {
 	.send = on_send,
 	.trusted = on_trusted,
+	.psk = on_psk,
 	.up = on_up,
 	.down = on_down,
 	.moved = on_moved,
@@ -432,7 +456,11 @@ static void hint(struct relay *r)
 {
 	r->hint_ns = 0;
 	snprintf(r->problem, sizeof(r->problem),
-		 "no answer: is it running, and is %s its own peer id?", id_text(r->spec.identity));
+		 psk_of(r->a, r->spec.identity)
+			 ? "no answer: is it running, is %s its own peer id, and is its pre-shared "
+			   "key the same?"
+			 : "no answer: is it running, and is %s its own peer id?",
+		 id_text(r->spec.identity));
 	pc_warning("relay %s: %s", addr_text(&r->spec.addr), r->problem);
 }
 

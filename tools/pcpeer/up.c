@@ -217,6 +217,7 @@ static void end(struct agent *a)
 	pc_htab_free(&a->flows);
 	trust_free(&a->trust);
 	pc_identity_wipe(&a->id);
+	explicit_bzero(a->config.psk, sizeof(a->config.psk));
 }
 
 int agent_run(const struct config *c, const struct pc_identity *id, const struct grants *grants)

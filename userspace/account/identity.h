@@ -45,6 +45,13 @@ struct pc_passphrase {
 int pc_passphrase_load(const char *path, char buf[static PC_PASSPHRASE_MAX + 2],
 		       struct pc_passphrase *ret_passphrase);
 /*
+ * A pre-shared key: 32 bytes, not all zero, as base64 or hexadecimal digits in one line. Its
+ * permissions are judged like those of a key file: PC_ERR_REFUSED. PC_ERR_RANGE: another size, or
+ * zeros; PC_ERR_MALFORMED.
+ */
+#define PC_PSK_LEN 32
+int pc_psk_load(const char *path, uint8_t ret_psk[static PC_PSK_LEN]);
+/*
  * Key file: one line, "pcloud-ed25519-v1 HEXSEED", or sealed by a passphrase (Argon2id and
  * XSalsa20-Poly1305) "pcloud-ed25519-sealed-v1 HEX"; mode 0600.
  *

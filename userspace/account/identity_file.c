@@ -88,6 +88,39 @@ int pc_passphrase_load(const char *path, char buf[static PC_PASSPHRASE_MAX + 2],
 	return 0;
 }
 
+/* @size of @ret more than a key has, so that longer ones are noticed. */
+static int parse_psk(const char *text, size_t len, uint8_t *ret, size_t size)
+{
+	bool hex = len == 2 * PC_PSK_LEN && strspn(text, "0123456789abcdefABCDEF") >= len;
+	const char *end;
+	size_t n;
+	int rc = hex ? sodium_hex2bin(ret, size, text, len, NULL, &n, &end)
+		     : sodium_base642bin(ret, size, text, len, NULL, &n, &end,
+					 sodium_base64_VARIANT_ORIGINAL);
+
+	if (rc < 0 || end != text + len)
+		return PC_ERR_MALFORMED;
+	return n != PC_PSK_LEN || sodium_is_zero(ret, PC_PSK_LEN) ? PC_ERR_RANGE : 0;
+}
+
+int pc_psk_load(const char *path, uint8_t ret_psk[static PC_PSK_LEN])
+{
+	char text[4 * PC_PSK_LEN + 1] = "";
+	uint8_t key[3 * PC_PSK_LEN];
+	size_t len;
+	int rc = read_file(path, text, sizeof(text) - 1, &len);
+
+	if (rc == 0 && len && text[len - 1] == '\n')
+		text[--len] = '\0';
+	if (rc == 0)
+		rc = len ? parse_psk(text, len, key, sizeof(key)) : PC_ERR_RANGE;
+	if (rc == 0)
+		memcpy(ret_psk, key, PC_PSK_LEN);
+	sodium_memzero(text, sizeof(text));
+	sodium_memzero(key, sizeof(key));
+	return rc;
+}
+
 /* What follows @magic, as @len bytes: the whole text, a newline may be missing. */
 static int parse_line(const char *text, size_t text_len, const char *magic, uint8_t *ret,
 		      size_t len)

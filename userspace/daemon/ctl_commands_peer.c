@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sodium.h>
+
 #include "account/identity.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -40,15 +42,26 @@ static json_t *check_taken(const struct pc_daemon *d, const struct pc_store_peer
 	return NULL;
 }
 
+/* The text is not left in the command's memory. */
+static int take_psk(const char *hex, uint8_t ret_psk[static PC_PSK_LEN])
+{
+	int rc = strlen(hex) == 2 * PC_PSK_LEN ? pc_parse_hex(hex, ret_psk, PC_PSK_LEN)
+					       : PC_ERR_MALFORMED;
+
+	explicit_bzero((char *)hex, strlen(hex));
+	return rc == 0 && sodium_is_zero(ret_psk, PC_PSK_LEN) ? PC_ERR_RANGE : rc;
+}
+
 json_t *pc_cmd_peer_add(void *ctx, json_t *args)
 {
 	struct pc_daemon *d = ctx;
-	const char *name = NULL, *identity = NULL, *tenant = NULL, *may_call = "";
+	const char *name = NULL, *identity = NULL, *tenant = NULL, *may_call = "", *psk = NULL;
 	const struct pc_ctl_arg spec[] = {
 		{ "name", PC_CTL_ARG_STRING, true, &name },
 		{ "identity", PC_CTL_ARG_STRING, true, &identity },
 		{ "tenant", PC_CTL_ARG_STRING, true, &tenant },
 		{ "may_call", PC_CTL_ARG_STRING, false, &may_call },
+		{ "psk", PC_CTL_ARG_STRING, false, &psk },
 	};
 	struct pc_store_peer peer = { .created_s = pc_clock_realtime() / PC_NS_PER_S };
 	json_t *reply = pc_ctl_args(args, spec, PC_ARRAY_SIZE(spec));
@@ -71,6 +84,8 @@ json_t *pc_cmd_peer_add(void *ctx, json_t *args)
 	t = pc_users_find(d->users, tenant);
 	if (!t)
 		return pc_ctl_fail("no tenant \"%s\"", tenant);
+	if (psk && take_psk(psk, peer.psk) < 0)
+		return pc_ctl_fail("psk: not 64 hexadecimal digits, or all zero");
 	snprintf(peer.name, sizeof(peer.name), "%s", name);
 	snprintf(peer.may_call, sizeof(peer.may_call), "%s", may_call);
 	peer.tenant = t->id;
@@ -78,6 +93,7 @@ json_t *pc_cmd_peer_add(void *ctx, json_t *args)
 	if (reply)
 		return reply;
 	rc = pc_peers_add(d->peers, &peer);
+	explicit_bzero(peer.psk, sizeof(peer.psk));
 	if (rc < 0)
 		return failed(d, name, rc);
 	pc_peer_id_format(peer.identity, id);
@@ -150,9 +166,10 @@ static json_t *peer_object(const struct pc_daemon *d, const struct pc_store_peer
 	struct pc_native_glue_peer state;
 
 	pc_native_glue_peer(d->native, peer->identity, &state);
-	return json_pack("{s:s, s:s, s:s?, s:s, s:b, s:b, s:s?, s:I}", "name", peer->name,
+	return json_pack("{s:s, s:s, s:s?, s:s, s:b, s:b, s:b, s:s?, s:I}", "name", peer->name,
 			 "peer_id", pc_peer_id_format(peer->identity, id), "tenant",
-			 t ? t->name : NULL, "may_call", peer->may_call, "connected", state.up,
+			 t ? t->name : NULL, "may_call", peer->may_call, "psk",
+			 !sodium_is_zero(peer->psk, sizeof(peer->psk)), "connected", state.up,
 			 "registered", state.registered, "address",
 			 state.up ? pc_addr_format(&state.remote, addr) : NULL, "created",
 			 (json_int_t)peer->created_s);

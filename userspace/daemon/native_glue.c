@@ -84,13 +84,23 @@ static bool trusted(void *ctx, const uint8_t identity[static 32])
 	const struct pc_store_peer *peer = pc_peers_find(g->d->peers, identity);
 	char id[PC_PEER_ID_STRLEN], addr[PC_ADDR_STRLEN];
 
-	if (peer && pc_users_by_id(g->d->users, peer->tenant))
+	g->trusted = peer && pc_users_by_id(g->d->users, peer->tenant) ? peer->name : NULL;
+	if (g->trusted)
 		return true;
 	pc_log_limited(&g->refused_log, g->now, PC_LOG_WARNING,
 		       "native peer %s at %s refused: no peer of this node (pcctl peer add)",
 		       pc_peer_id_format(identity, id),
 		       g->from ? pc_addr_format(&g->from->remote, addr) : "?");
 	return false;
+}
+
+static void psk_of(void *ctx, const uint8_t identity[static 32], uint8_t ret_psk[static 32])
+{
+	const struct pc_native_glue *g = ctx;
+	const struct pc_store_peer *peer = pc_peers_find(g->d->peers, identity);
+
+	if (peer)
+		memcpy(ret_psk, peer->psk, sizeof(peer->psk));
 }
 
 static const char *name_of(const struct pc_native_glue *g, const struct pc_native_link *link)
@@ -146,6 +156,10 @@ static void drop(void *ctx, enum pc_native_drop reason)
 	char addr[PC_ADDR_STRLEN];
 
 	g->reasons[reason_of[reason]]++;
+	if (g->from && reason == PC_NATIVE_DROP_UNTRUSTED && g->trusted)
+		pc_log_limited(&g->refused_log, g->now, PC_LOG_WARNING,
+			       "native peer %s at %s refused: it came without its pre-shared key",
+			       g->trusted, pc_addr_format(&g->from->remote, addr));
 	/* The others come of anybody's garbage; trust is told of where it is asked for. */
 	if (g->from && (reason == PC_NATIVE_DROP_HANDSHAKE || reason == PC_NATIVE_DROP_FULL))
 		pc_log_limited(&g->refused_log, g->now, PC_LOG_WARNING,
@@ -165,6 +179,7 @@ static void fill_random(void *ctx, void *buf, size_t len)
 static const struct pc_native_ops native_ops = {
 	.send = send_frame,
 	.trusted = trusted,
+	.psk = psk_of,
 	.up = up,
 	.down = down,
 	.moved = moved,
@@ -188,6 +203,7 @@ void pc_native_glue_input(void *ctx, const struct pc_native_path *path, struct p
 		return;
 	}
 	g->from = path;
+	g->trusted = NULL;
 	pc_native_input(g->n, path, d->data, d->len, now, clock_s(realtime_s));
 	g->from = NULL;
 }

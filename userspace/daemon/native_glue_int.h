@@ -32,6 +32,7 @@ struct pc_native_glue {
 	uint64_t statement_end_s; /* 0: made without a clock */
 	uint64_t now;
 	const struct pc_native_path *from; /* of the datagram that is being handled */
+	const char *trusted;		   /* the peer that it turned out to be from */
 	struct pc_htab known, known_paths; /* where peers are */
 	uint8_t hash_key[16];
 	struct ev_timer timer, meter_timer;

@@ -125,6 +125,7 @@ static void unlink_peer(struct pc_peers *p, struct peer *peer)
 {
 	pc_htab_remove(&p->identities, &peer->by_identity);
 	pc_htab_remove(&p->names, &peer->by_name);
+	sodium_memzero(peer, sizeof(*peer));
 	free(peer);
 }
 

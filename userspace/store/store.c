@@ -55,6 +55,8 @@ static const char *const schema[] = {
 	" tenant INTEGER NOT NULL, may_call TEXT NOT NULL, created_s INTEGER NOT NULL)"
 	" WITHOUT ROWID;"
 	"PRAGMA user_version = 4;",
+	"ALTER TABLE peer ADD COLUMN psk BLOB;"
+	"PRAGMA user_version = 5;",
 };
 #define SCHEMA_VERSION ((int)PC_ARRAY_SIZE(schema))
 
@@ -89,10 +91,10 @@ static const char *const sql[PC_STMT_COUNT] = {
 		" down_bps, guarantee_bps, packets_per_s, weight, quota_day, quota_month,"
 		" day_start_s, day_base, month_start_s, month_base, spent_before FROM tenant"
 		" WHERE deleted = 0 ORDER BY id",
-	[PC_STMT_PEER_ADD] = "INSERT INTO peer VALUES (?1, ?2, ?3, ?4, ?5)",
+	[PC_STMT_PEER_ADD] = "INSERT INTO peer VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
 	[PC_STMT_PEER_DEL] = "DELETE FROM peer WHERE identity = ?1",
 	[PC_STMT_PEER_EACH] =
-		"SELECT identity, name, tenant, may_call, created_s FROM peer ORDER BY name",
+		"SELECT identity, name, tenant, may_call, created_s, psk FROM peer ORDER BY name",
 	[PC_STMT_TOTAL_GET] =
 		"SELECT path, up_packets, up_payload_bytes, up_wire_bytes, down_packets,"
 		" down_payload_bytes, down_wire_bytes, drops_rate, drops_credit FROM total"

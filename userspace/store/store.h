@@ -113,6 +113,7 @@ struct pc_store_peer {
 	/* Whom it may call beside the peers of its tenant: names with commas, or "*" for all. */
 	char may_call[PC_PEER_CALL_MAX + 1];
 	uint64_t created_s;
+	uint8_t psk[32]; /* of its sessions; zeros: none */
 };
 /* PC_ERR_EXISTS: the name or the identity is taken. */
 int pc_store_peer_add(struct pc_store *s, const struct pc_store_peer *p);

@@ -4,6 +4,15 @@
 
 #include "base/err.h"
 
+static bool is_zero(const uint8_t *bytes, size_t n)
+{
+	uint8_t any = 0;
+
+	while (n--)
+		any |= *bytes++;
+	return !any;
+}
+
 int pc_store_peer_add(struct pc_store *s, const struct pc_store_peer *p)
 {
 	sqlite3_stmt *stmt = NULL;
@@ -16,6 +25,8 @@ int pc_store_peer_add(struct pc_store *s, const struct pc_store_peer *p)
 	sqlite3_bind_int64(stmt, 3, p->tenant);
 	sqlite3_bind_text(stmt, 4, p->may_call, -1, SQLITE_STATIC);
 	sqlite3_bind_int64(stmt, 5, (sqlite3_int64)p->created_s);
+	if (!is_zero(p->psk, sizeof(p->psk)))
+		sqlite3_bind_blob(stmt, 6, p->psk, sizeof(p->psk), SQLITE_STATIC);
 	return pc_store_run(s, stmt);
 }
 
@@ -41,6 +52,9 @@ static int read_peer(sqlite3_stmt *stmt, struct pc_store_peer *ret_peer)
 		return PC_ERR_STORE;
 	p.tenant = (uint32_t)sqlite3_column_int64(stmt, 2);
 	p.created_s = (uint64_t)sqlite3_column_int64(stmt, 4);
+	if (sqlite3_column_type(stmt, 5) != SQLITE_NULL &&
+	    !pc_store_column_bytes(stmt, 5, p.psk, sizeof(p.psk)))
+		return PC_ERR_STORE;
 	*ret_peer = p;
 	return 0;
 }

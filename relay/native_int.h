@@ -35,7 +35,7 @@
 #define NATIVE_RETRY_NS	      PC_NS_PER_S
 #define NATIVE_RETRY_MAX_NS   (8 * PC_NS_PER_S)
 #define NATIVE_IK_TRIES	      3			/* then the static key may be another one: XX */
-#define NATIVE_PROBE_NS	      (5 * PC_NS_PER_S) /* between heartbeats that go unanswered */
+#define NATIVE_PROBE_NS	      (2 * PC_NS_PER_S) /* between heartbeats that go unanswered */
 #define NATIVE_MAX_UNANSWERED 3
 #define NATIVE_REKEY_MESSAGES (1ull << 60)
 #define NATIVE_FINISH_NS      (8 * PC_NS_PER_S) /* the ticket is good for little more */

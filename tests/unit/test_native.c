@@ -367,7 +367,7 @@ static void test_responder_restarts(void **state)
 	pc_native_free(b->n);
 	b->link = NULL;
 	node_start(b);
-	world_pass(&w, 50 * PC_NS_PER_S);
+	world_pass(&w, 33 * PC_NS_PER_S);
 	assert_int_equal(a->downs, 0);
 	assert_int_equal(a->renewals, 1);
 	assert_int_equal(b->ups, 2);

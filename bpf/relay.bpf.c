@@ -23,8 +23,8 @@
  *
  * The plain case, ChannelData of one flow in one family, goes a short way of its own (pc_fast_*),
  * and the commonest forms of data shorter ones that come before all of this (pc_lean_*,
- * lib/lean.h, lib/lean6.h, lib/lean_stun.h); everything else goes through the functions in
- * lib/job.h.
+ * lib/lean.h, lib/lean6.h, lib/lean_stun.h, lib/lean_hairpin.h); everything else goes through the
+ * functions in lib/job.h.
  *
  * What belongs to no flow and comes to a service port is limited by its source, then answered if it
  * is a Binding request, else, up to a limit on all of it, left to the daemon. While the daemon is
@@ -38,6 +38,7 @@
 #include "lib/job.h"
 #include "lib/lean.h"
 #include "lib/lean6.h"
+#include "lib/lean_hairpin.h"
 #include "lib/lean_stun.h"
 #include "lib/pipe_lean.h"
 #include "lib/stranger.h"
@@ -337,14 +338,18 @@ static __always_inline int pc_leave_lean(enum pc_reason reason)
 	return XDP_TX;
 }
 
-/* What was read and is no ChannelData that the lean ways know: a frame of a pipe? */
-static __always_inline int pc_relay_lean_pipe(struct xdp_md *ctx, bool six)
+/* What was read and is no ChannelData to a peer: one to a client, or a frame of a pipe? */
+static __always_inline int pc_relay_lean_more(struct xdp_md *ctx, bool six)
 {
 	const __u8 *first = (void *)(long)ctx->data + (six ? PC_LEAN6_HEAD : PC_LEAN_HEAD);
 	int reason;
 
 	/* Looked for again: the frame may have been moved there and back since. */
-	if ((void *)(first + 1) > (void *)(long)ctx->data_end || *first != PC_PIPE_TYPE)
+	if ((void *)(first + 1) > (void *)(long)ctx->data_end)
+		return -1;
+	if (*first >= PC_CHANNEL_FIRST_BYTE && *first <= PC_CHANNEL_LAST_BYTE)
+		return pc_leave_lean(pc_lean_hairpin(ctx, six));
+	if (*first != PC_PIPE_TYPE)
 		return -1;
 	reason = six ? pc_pipe_lean6(ctx) : pc_pipe_lean4(ctx);
 	if (reason == PC_PIPE_LEAN_JOB) {
@@ -380,7 +385,7 @@ static __always_inline int pc_relay_lean6(struct xdp_md *ctx)
 			return pc_leave_lean(pc_lean_send6(ctx));
 		reason = pc_lean6(ctx, data, &lean, true);
 		if (pc_unlikely(reason == PC_REASON_PASS_UNUSUAL))
-			return pc_relay_lean_pipe(ctx, true);
+			return pc_relay_lean_more(ctx, true);
 		return pc_leave_lean(reason);
 	}
 	reason = pc_lean6(ctx, data, &lean, false);
@@ -417,7 +422,7 @@ static __always_inline int pc_relay_lean(struct xdp_md *ctx)
 			return pc_leave_lean(pc_lean_send4(ctx));
 		reason = pc_lean_up(ctx, data, &lean);
 		if (pc_unlikely(reason == PC_REASON_PASS_UNUSUAL))
-			return pc_relay_lean_pipe(ctx, false);
+			return pc_relay_lean_more(ctx, false);
 		return pc_leave_lean(reason);
 	}
 	reason = pc_lean_down(ctx, data, &lean);

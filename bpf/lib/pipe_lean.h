@@ -205,10 +205,8 @@ static __always_inline bool pc_pipe_lean_mine(const struct pc_pipe *pipe, const 
 
 /* Where it goes, if by this way. @wire: of the packet, before and after. */
 static __always_inline const struct pc_nexthop *pc_pipe_lean_nexthop(const struct xdp_md *ctx,
-								     const struct pc_pipe *pipe,
-								     __u32 wire)
+								     __u32 index, __u32 wire)
 {
-	__u32 index = pipe->flow.nexthop;
 	struct pc_nexthop_slot *slot = bpf_map_lookup_elem(&pc4_nexthop, &index);
 	const struct pc_nexthop *nh;
 
@@ -257,7 +255,7 @@ static __always_inline enum pc_reason pc_pipe_lean_as(struct xdp_md *ctx, bool s
 			pc_clock_now() >= pipe->flow.expires_ns))
 		return PC_REASON_PASS_UNUSUAL;
 	lean.payload = bpf_ntohs(*pc_u16_at(udp, 4)) - sizeof(struct udphdr) - PC_PIPE_HEADER;
-	nh = pc_pipe_lean_nexthop(ctx, pipe, lean.payload + pc_pipe_lean_more(six));
+	nh = pc_pipe_lean_nexthop(ctx, pipe->flow.nexthop, lean.payload + pc_pipe_lean_more(six));
 	if (pc_unlikely(!nh))
 		return PC_REASON_PASS_UNUSUAL;
 	reason = pc_pipe_lean_prove(pipe, &head, &lean);

@@ -178,6 +178,7 @@ $(B)/gen/bench_%.skel.h: $(B)/bench/%.bpf.o
 
 $(B)/obj/userspace/dp/dp_load.o: $(B)/gen/relay.skel.h
 $(B)/obj/tools/bench/relay_load.o: $(B)/gen/bench_frames.skel.h
+$(B)/obj/tests/helpers/turnwrap.o: $(B)/gen/bench_wrap.skel.h
 
 # --- programs ---
 $(B)/bin/pcd: $(B)/obj/userspace/daemon/main.o $(LIBS_A)

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # Inside the guest, as root, in the repository (read-only): the data path's tests on this kernel.
-# run.sh passes PC_GUEST_FILTERS (separated by commas) to run others than those below.
+# run.sh passes PC_GUEST_FILTERS (separated by commas) to run others than those below, and
+# PC_GUEST_CLOCK: real or counted.
 set -u
 
 # What talks to the kernel about the data path: programs, maps, links, netlink.
@@ -11,7 +12,7 @@ tests=(
 	unit/test_csum unit/test_dp_user unit/test_rtnl
 	netns/test_nexthop netns/test_guard netns/test_exact netns/test_kill9
 	netns/test_dispatcher
-	kernels/
+	kernels/test_kernel
 )
 [ -z "${PC_GUEST_FILTERS:-}" ] || IFS=, read -ra tests <<<"$PC_GUEST_FILTERS"
 

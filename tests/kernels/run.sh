@@ -8,6 +8,12 @@
 # guest.sh runs there, and what it prints appears here behind the kernel's version.
 #   PC_KERNELS           meta packages of the kernels, by default linux-image-amd64
 #   PC_KERNELS_SECONDS   how long one guest may take, by default 2400
+#   PC_KERNELS_CLOCK     what the guest's time follows. real: this machine's, on two processors.
+#                        counted: instructions, on one processor of exactly 1000 million a second,
+#                        whose idle moments take no time: all that a slow or busy machine changes is
+#                        how long it takes. By default real, and what measures (kernels/test_netem)
+#                        in a second, counted guest; with FILTER one guest, real
+#   PC_NETEM_FLOWS       for kernels/test_netem, see there
 # What cannot be had here is a skip, counted like the skips in the guest.
 set -u
 export LC_ALL=C
@@ -118,12 +124,15 @@ share() {
 	printf 'local,path=%s,mount_tag=%s,security_model=none,multidevs=remap%s' "$2" "$1" "${3:-}"
 }
 
-# start_vm LOGS: sets $vm
+# start_vm LOGS CLOCK FILTERS: sets $vm
 start_vm() {
-	local environment
-	environment="SAN=${SAN:-} COV=${COV:-} PC_TEST_LOGS=$1 PC_GUEST_FILTERS=$filters"
+	local environment processor=(-accel "tcg,thread=multi,tb-size=512" -smp 2)
+	[ "$2" = real ] || processor=(-accel "tcg,thread=single,tb-size=512" -smp 1
+		-icount "shift=0,sleep=off" -rtc "clock=vm")
+	environment="SAN=${SAN:-} COV=${COV:-} PC_TEST_LOGS=$1 PC_GUEST_FILTERS=$3"
+	environment+=" PC_GUEST_CLOCK=$2 PC_NETEM_FLOWS=${PC_NETEM_FLOWS:-}"
 	timeout -k 5 "$limit" qemu-system-x86_64 -nodefaults -no-user-config -machine q35,usb=off \
-		-accel tcg,thread=multi,tb-size=512 -cpu max,la57=off -smp 2 -m 4096 \
+		"${processor[@]}" -cpu max,la57=off -m 4096 \
 		-display none -no-reboot -serial stdio \
 		-kernel "$tree/boot/vmlinuz-$release" -initrd "$tree/initramfs" \
 		-virtfs "$(share usr /usr ,readonly=on)" -virtfs "$(share src "$PWD" ,readonly=on)" \
@@ -156,9 +165,23 @@ show() {
 		-e '/reboot: Power down$/d' -e '/^$/d' -e "s/^/$release  /"
 }
 
+# run_guest CLOCK FILTERS
+run_guest() {
+	local logs=$build/test-logs/kernel-$release start
+	[ "$1" = real ] || logs+=-$1
+	rm -rf "$logs"
+	mkdir -p "$logs" || exit 1
+	: >"$logs/console"
+	start=$SECONDS
+	start_vm "$logs" "$1" "$2"
+	show "$logs/console"
+	wait "$vm" 2>/dev/null
+	vm=
+	count "$logs" $((SECONDS - start))
+}
+
 # run_kernel META
 run_kernel() {
-	local logs start
 	fetch "$1" || {
 		skip "$1" "$why"
 		return
@@ -168,16 +191,12 @@ run_kernel() {
 		fail "$release" "cannot make the guest's root"
 		return
 	}
-	logs=$build/test-logs/kernel-$release
-	rm -rf "$logs"
-	mkdir -p "$logs" || exit 1
-	: >"$logs/console"
-	start=$SECONDS
-	start_vm "$logs"
-	show "$logs/console"
-	wait "$vm" 2>/dev/null
-	vm=
-	count "$logs" $((SECONDS - start))
+	if [ -n "$clock$filters" ]; then
+		run_guest "${clock:-real}" "$filters"
+	else
+		run_guest real ""
+		run_guest counted kernels/test_netem
+	fi
 }
 
 cannot=
@@ -188,6 +207,11 @@ for tool in qemu-system-x86_64 busybox cpio modprobe depmod; do
 done
 PATH=$PATH:/usr/sbin:/sbin
 filters=$(IFS=, && echo "$*")
+clock=${PC_KERNELS_CLOCK:-}
+[[ $clock =~ ^(real|counted|)$ ]] || {
+	echo "PC_KERNELS_CLOCK: real or counted, not '$clock'" >&2
+	exit 2
+}
 mkdir -p "$store" || exit 1
 for meta in ${PC_KERNELS:-linux-image-amd64}; do
 	if [ -n "$cannot" ]; then skip "$meta" "$cannot"; else run_kernel "$meta"; fi

@@ -6,7 +6,10 @@
 #   cable NS1 IF1 NS2 IF2        a veth without offloads: a frame is a packet, in one piece
 #   direct N                     N cables with the line between: aI 198.18.I.1 --- 198.18.I.2 bI
 #   relayed                      client --- relay --- line --- peer; the line's pair is l0,m0
-#   relayed_netem                client --- relay --- peer, and netem at both ends in place of the line
+#   relayed_netem                client --- relay --- peer, and netem at both ends in place of the line;
+#                                10.9.0.1 and 10.9.0.2 are the ends of its tunnels
+#   wrap_start USER | wrap_stop  a tunnel there, in the kernel (see tests/helpers/turnwrap.c); what
+#                                arrives at the peer is in $T/wrap.bins; fails on a loss
 #   tunnel I USER [OPTION...]    a TUN through USER's allocation: 10.9.I.1 in uI --- 10.9.I.2 in vI;
 #                                what arrives there is in $T/tun-uI.bins and $T/tun-vI.bins, by name
 #                                uI and vI; options for both ends (see tests/helpers/turntun.c)
@@ -27,7 +30,8 @@
 #   new_tenant NAME [OPTION...]  with password p; options of tenant set
 #   one_flow LIMIT MBIT CC STREAMS RTT_MS WARM SECONDS
 #                                in a new tunnel of a new tenant, in $FLOW as JSON; its log in
-#                                $T/flow.bins. LIMIT: none, pcd, bdp and second (single buckets of one
+#                                $T/flow.bins; idle: share of the processors' time that was left.
+#                                LIMIT: none, pcd, bdp and second (single buckets of one
 #                                bandwidth-delay product and of 1 s), clock (the kernel's, in the line);
 #                                with netem only the first two
 #   holds FILTER JSON            whether the jq filter says so; if not, prints the JSON
@@ -100,7 +104,7 @@ relayed() {
 	xdp_pass client eth0 && xdp_pass line l0
 }
 
-NETEM=
+NETEM='' RATES_MTU=1400
 
 relayed_netem() {
 	local name
@@ -119,10 +123,36 @@ relayed_netem() {
 	addr peer eth0 198.18.2.2/24
 	route client add default via 198.18.1.1
 	route peer add default via 198.18.2.1
-	xdp_pass client eth0 && xdp_pass peer eth0
+	addr client eth0 10.9.0.1/32
+	addr peer eth0 10.9.0.2/32
+	route client add 10.9.0.2 via 198.18.1.1 src 10.9.0.1 mtu lock $RATES_MTU
+	route peer add 10.9.0.1 via 198.18.2.1 src 10.9.0.2 mtu lock $RATES_MTU
+	tcp_settings client
+	tcp_settings peer
+	# TCP makes packets that are cut only behind the program that wraps them: one at a time.
+	ip -n "$(ns client)" link set eth0 gso_max_segs 1
+	ip -n "$(ns peer)" link set eth0 gso_max_segs 1
 }
 
-RATES_MTU=1400
+wrap_start() {
+	rm -f "$T/wrap.log" "$T/wrap.bins"
+	spawn_in client "$T/wrap.log" "$PC_HELPERS/turnwrap" --server 198.18.1.1:3478 --user "$1" \
+		--password p --peer 198.18.2.2:41000 --netns "/run/netns/$(ns peer)" --dev eth0 \
+		--log "$T/wrap.bins"
+	WRAP_PID=$SPAWNED
+	wait_for 10 grep -qE 'ready|turnwrap:' "$T/wrap.log" && grep -q ready "$T/wrap.log" || {
+		diag <"$T/wrap.log"
+		return 1
+	}
+}
+
+# wrap_stop DROPS: how many packets the limiter refused
+wrap_stop() {
+	end_pid "$WRAP_PID"
+	grep '^{' "$T/wrap.log" >"$T/wrap.json"
+	holds "(.client.out + .peer.out) - (.client.in + .peer.in) == $1 and .client.lost + .peer.lost == 0" \
+		"$(cat "$T/wrap.json")"
+}
 
 tunnel_end() {
 	local name=$1 log=$T/tun-$1.log
@@ -286,31 +316,46 @@ policer_of() {
 	esac
 }
 
+# Of all processors since boot: idle time and all time.
+cpu_time() {
+	awk '$1 == "cpu" { for (i = 2; i <= 9; i++) sum += $i; print $5 + $6, sum }' /proc/stat
+}
+
 flow_n=0
 
 one_flow() {
 	local limit=$1 mbit=$2 cc=$3 streams=$4 rtt=$5 warm=$6 seconds=$7 clean=true options=()
+	local before idle from to address
 	flow_n=$((flow_n + 1))
 	[ "$limit" != pcd ] || options=(--rate "${mbit}M")
 	new_tenant "flow$flow_n" "${options[@]}" || return 1
 	line_start $((rtt * 500)) "l0,m0,t,$(policer_of "$limit" "$mbit" "$rtt")" || return 1
-	tunnel $flow_n "flow$flow_n" || return 1
-	serve "v$flow_n" "10.9.$flow_n.2"
-	flows "$T/flow.json" "u$flow_n" "10.9.$flow_n.2" "$cc" "$streams" "$warm" "$seconds"
-	tunnel_stop $flow_n || clean=false
-	line_stop || clean=false
-	remove_namespace "$(ns "u$flow_n")"
-	remove_namespace "$(ns "v$flow_n")"
 	if [ -n "$NETEM" ]; then
-		# Counted where it arrives, in the size that the relay sent.
-		awk -v o=$OUTER '{ $2 = "t"; $4 += $3 * o; print }' "$T/tun-v$flow_n.bins" >"$T/flow.bins"
+		wrap_start "flow$flow_n" || return 1
+		from=client to=peer address=10.9.0.2
 	else
-		mv "$T/bins" "$T/flow.bins"
+		tunnel $flow_n "flow$flow_n" || return 1
+		from=u$flow_n to=v$flow_n address=10.9.$flow_n.2
 	fi
+	serve "$to" "$address"
+	before=$(cpu_time)
+	flows "$T/flow.json" "$from" "$address" "$cc" "$streams" "$warm" "$seconds"
+	idle=$(cpu_time | awk -v b="$before" '{ split(b, a); printf "%.3f", ($1 - a[1]) / ($2 - a[2]) }')
+	if [ -n "$NETEM" ]; then
+		wrap_stop "$(pcstat -j tenant "flow$flow_n" | jq '.tenants[0].drops.rate')" || clean=false
+		# Counted where it arrives, in the size that the relay sent.
+		awk -v o=$OUTER '{ $2 = "t"; $4 += $3 * o; print }' "$T/wrap.bins" >"$T/flow.bins"
+	else
+		tunnel_stop $flow_n || clean=false
+		remove_namespace "$(ns "$from")"
+		remove_namespace "$(ns "$to")"
+	fi
+	line_stop || clean=false
+	[ -n "$NETEM" ] || mv "$T/bins" "$T/flow.bins"
 	# shellcheck disable=SC2034 # for the caller
 	FLOW=$(jq -c --arg limit "$limit" --argjson rate "$mbit" --arg cc "$cc" \
 		--argjson streams "$streams" --argjson rtt "$rtt" --argjson seconds "$seconds" \
-		--argjson possible "$(possible "$mbit")" --argjson clean $clean \
+		--argjson possible "$(possible "$mbit")" --argjson clean $clean --argjson idle "$idle" \
 		--argjson bins "$(bins "$T/flow.bins" t 0 9999999)" \
 		--argjson late "$(jq .pairs[0].up.late_us "$T/line.json")" \
 		--argjson tenant "$(pcstat -j tenant "flow$flow_n" | jq -c '.tenants[0]')" '
@@ -319,6 +364,6 @@ one_flow() {
 		seconds: $seconds, mbit: $mbit, share: ($mbit / $possible),
 		retransmits: ([.intervals[] | select(.sum.omitted | not) | .sum.retransmits] | add),
 		peak: ($bins.peak / $rate), drops: ($bins.drops + $tenant.drops.rate),
-		marks: $tenant.marks, clean: $clean, late_us: $late, error: .error}
+		marks: $tenant.marks, clean: $clean, idle: $idle, late_us: $late, error: .error}
 		' "$T/flow.json")
 }

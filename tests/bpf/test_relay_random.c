@@ -199,11 +199,15 @@ static void make_world(struct rig *rig)
 	rig_set_txport(rig, RIG_LO);
 	add_limits(rig);
 	for (unsigned int i = 0; i < N_TUPLES; i++) {
-		uint32_t ifindex = i == 3 ? 0 : i % 2 ? RIG_OTHER : RIG_LO;
+		/* Sessions of one family go back where they came from, as the lean ways want it. */
+		bool plain = client_of(i).six == peer_of(i).six;
+		uint32_t ifindex = i == 1 ? 0 : i % 2 && !plain ? RIG_OTHER : RIG_LO;
 
-		rig_set_nexthop6(rig, to_peer(i), ifindex, mtus[i], i % 3, peer_of(i).six);
-		rig_set_nexthop6(rig, to_client(i), i % 3 ? RIG_LO : RIG_OTHER,
-				 mtus[(i + 1) % N_TUPLES], (i + 1) % 3, client_of(i).six);
+		rig_set_nexthop6(rig, to_peer(i), ifindex, mtus[i], plain ? 0 : i % 3,
+				 peer_of(i).six);
+		rig_set_nexthop6(rig, to_client(i), i % 3 || plain ? RIG_LO : RIG_OTHER,
+				 mtus[(i + 1) % N_TUPLES], plain ? 0 : (i + 1) % 3,
+				 client_of(i).six);
 		add_pair(rig, i, i == 4 ? 1 : 0);
 		add_inside(rig, i, false);
 		add_inside(rig, i, true);

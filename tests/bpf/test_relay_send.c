@@ -27,7 +27,7 @@ static size_t front(void)
 	return six ? 48 : 36;
 }
 
-static void set(struct rig *rig)
+static void place(struct rig *rig)
 {
 	struct scene_perm perm = {
 		.client = end(scene_client),
@@ -45,6 +45,11 @@ static void set(struct rig *rig)
 	scene_add_perm(rig, &perm);
 	scene_add_port(rig, end(scene_relayed));
 	frame_fill(data, sizeof(data), 5);
+}
+
+static void set(struct rig *rig)
+{
+	place(rig);
 	rig_know(rig);
 }
 
@@ -287,6 +292,9 @@ static void test_data(void **state)
 	}
 	assert_int_equal(rig_count(*state, SCENE_SLOT).down.packets, 41);
 	assert_int_equal(rig_count(*state, SCENE_SLOT).down.payload_bytes, 820);
+	/* Padding is on the wire: 10 times each of 0 to 3 bytes of it, and once none. */
+	assert_int_equal(rig_count(*state, SCENE_SLOT).down.wire_bytes,
+			 820 + 60 + 41 * (headers() + front()));
 }
 
 /* A frame that ends where the driver's buffer ends: room for no padding, and it stays as it was. */
@@ -393,27 +401,41 @@ static void test_no_checksum(void **state)
 	expect_data(&got, 21);
 }
 
-/* Who has a channel gets its data by it, wherever the permission lies. */
-static void test_channel_first(void **state)
+/* Who has a channel gets its data by it, whether it is in the table of copies or not. */
+static void expect_channel_first(struct rig *rig, bool cold)
 {
 	struct scene_flow down = scene_down();
 	struct frame_spec spec = spec_down(20);
 	struct frame frame, got;
+	bool was = rig_cold;
 
 	down.from = end(down.from);
 	down.to = end(down.to);
 	down.new_from = end(down.new_from);
 	down.new_to = end(down.new_to);
-	set(*state);
-	scene_add(*state, &down);
+	place(rig);
+	rig_cold |= cold;
+	scene_add(rig, &down);
+	rig_cold = was;
+	rig_know(rig);
 	frame_build(&frame, &spec);
-	assert_int_equal(rig_run(*state, &frame, &got), XDP_TX);
+	assert_int_equal(rig_run(rig, &frame, &got), XDP_TX);
 	assert_int_equal(got.len, 14 + headers() + 4 + 20);
 	/* Another port of the same peer has none. */
 	spec.from.port++;
 	frame_build(&frame, &spec);
-	assert_int_equal(rig_run(*state, &frame, &got), XDP_TX);
+	assert_int_equal(rig_run(rig, &frame, &got), XDP_TX);
 	assert_int_equal(got.len, 14 + headers() + front() + 20);
+}
+
+static void test_channel_first(void **state)
+{
+	expect_channel_first(*state, false);
+}
+
+static void test_channel_elsewhere(void **state)
+{
+	expect_channel_first(*state, true);
 }
 
 /* A permission is no channel: neither of the number that its key may look like, nor of none. */
@@ -455,6 +477,7 @@ both(test_tailroom);
 both(test_no_permission);
 both(test_unusual);
 both(test_channel_first);
+both(test_channel_elsewhere);
 both(test_no_channel);
 
 #define both_tests(test) \
@@ -463,12 +486,19 @@ both(test_no_channel);
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		both_tests(test_send),	     both_tests(test_every_byte),
-		both_tests(test_lengths),    both_tests(test_other_attributes),
-		both_tests(test_ports),	     both_tests(test_data),
-		both_tests(test_tailroom),   both_tests(test_no_permission),
-		both_tests(test_unusual),    both_tests(test_channel_first),
-		both_tests(test_no_channel), rig_test(test_no_checksum),
+		both_tests(test_send),
+		both_tests(test_every_byte),
+		both_tests(test_lengths),
+		both_tests(test_other_attributes),
+		both_tests(test_ports),
+		both_tests(test_data),
+		both_tests(test_tailroom),
+		both_tests(test_no_permission),
+		both_tests(test_unusual),
+		both_tests(test_channel_first),
+		both_tests(test_channel_elsewhere),
+		both_tests(test_no_channel),
+		rig_test(test_no_checksum),
 	};
 
 	rig_main(tests);

@@ -20,7 +20,7 @@
  * 100 ms may hold twice the rate (tests/unit/test_rate_tcp).
  */
 #define DEPTH_NS	(1000 * NS_PER_MS)
-#define PEAK_DEPTH_NS	(40 * NS_PER_MS)
+#define PEAK_DEPTH_NS	(42 * NS_PER_MS)
 #define MIN_FULL_FRAMES 10
 /* What is left of savings when a share grows, at least. */
 #define SAVED_NS (20 * NS_PER_MS)

@@ -37,9 +37,9 @@
 /* An idle CPU sees a new configuration after this at the latest. */
 #define PC_RATE_LEASE_NS    100000000ull
 #define PC_RATE_SIGNAL_NS   100000000ull
-#define PC_RATE_FORGET_NS   2000000000ull /* after which the last signal's level means nothing */
+#define PC_RATE_FORGET_NS   4000000000ull /* after which the last signal's level means nothing */
 #define PC_RATE_SIGNAL_ROWS 8u		  /* signals come at most sqrt(8) times closer */
-#define PC_RATE_STEP_SHIFT  6		  /* a step of the early signal: depth / 64 */
+#define PC_RATE_STEP_SHIFT  5		  /* a step of the early signal: depth / 32 */
 
 enum pc_rate_verdict {
 	PC_RATE_PASS,
@@ -184,9 +184,13 @@ PC_RATE_INLINE bool pc_rate_ask_own(const struct pc_rate_ref *ref, __u64 now, __
 	ask->cost = pc_rate_cost(word, charge, &ask->carry);
 	ask->tat = PC_RATE_READ(ref->clock->committed_ns);
 	ask->backlog = pc_rate_backlog(ask->tat, now);
-	/* At the peak more room: what grows so fast goes on for a round trip after the signal. */
+	/*
+	 * Room for the window of a sender who sends it all at once: on the committed clock behind
+	 * the signal, or the rest of the burst that met it is lost; on the peak clock before it, or
+	 * there is a signal at each burst of one who is not too fast.
+	 */
 	ask->near_own =
-		ask->backlog > depth - depth / 16 || peak_backlog > peak_depth - peak_depth / 8;
+		ask->backlog > depth - depth / 8 || peak_backlog > peak_depth - peak_depth / 16;
 	return pc_rate_fits(ask->backlog, ask->cost, depth) &&
 	       pc_rate_fits(peak_backlog, ask->peak_cost, peak_depth);
 }

@@ -6,7 +6,7 @@
  *   bucket:RATE:DEPTH    one token bucket of DEPTH bytes, full at the start
  *   mark:RATE:DEPTH      the same, but what is ECN-capable passes with CE where others are dropped
  *   clock:RATE[:PEAK%[:DEPTH_MS[:PEAK_MS[:ENTITLED[:CLASS]]]]]
- *                        the kernel's own dual virtual clock, 133 %, 1000 ms and 40 ms where
+ *                        the kernel's own dual virtual clock, 133 %, 1000 ms and 42 ms where
  * nothing is said; with a root clock: the rate it is entitled to, and its class Bytes are those of
  * IP packets; times are nanoseconds and may stand still, never go far back.
  */
@@ -91,7 +91,7 @@ static inline void policer_set_clock(struct policer *p, const uint64_t *v)
 
 static inline int policer_parse(const char *text, struct policer *ret_p)
 {
-	uint64_t v[POLICER_FIELDS] = { 0, 133, 1000, 40, 0, PC_RATE_CLASS_PAID };
+	uint64_t v[POLICER_FIELDS] = { 0, 133, 1000, 42, 0, PC_RATE_CLASS_PAID };
 	struct policer p = { 0 };
 	int n;
 

@@ -32,7 +32,12 @@ one_flow pcd 100 cubic 1 40 1 1 || exit 1
 flows=${PC_NETEM_FLOWS:-cubic:1:40,reno:1:40,cubic:8:40}
 for which in ${flows//,/ }; do
 	IFS=: read -r cc streams rtt <<<"$which"
-	one_flow pcd 100 "$cc" "$streams" "$rtt" 10 25 || exit 1
+	# Bursts of hundreds of packets find a veth's ring full now and then.
+	for try in 1 2 3; do
+		one_flow pcd 100 "$cc" "$streams" "$rtt" 10 25 || exit 1
+		[ "$(jq .clean <<<"$FLOW")" = false ] || break
+		diag <<<"try $try: the test bed lost packets"
+	done
 	echo "# flow $(jq -c 'del(.late_us)' <<<"$FLOW")"
 	name="$cc x $streams, $rtt ms"
 	check "$name: the limiter drops, and nobody else" holds '.clean and .drops > 0' "$FLOW"

@@ -32,7 +32,7 @@ static inline uint32_t depth_of(uint64_t ns)
 	return (uint32_t)((ns + 1023) >> PC_RATE_DEPTH_SHIFT);
 }
 
-/* Peak 4/3 of the rate and 40 ms, never below ten full frames. */
+/* Peak 4/3 of the rate and 42 ms, never below ten full frames. */
 static inline void bed_init(struct bed *b, uint64_t bps)
 {
 	uint64_t frames = 10 * 1500 * 8 * SEC / bps;
@@ -41,7 +41,7 @@ static inline void bed_init(struct bed *b, uint64_t bps)
 	b->rate.committed = pc_rate_word(bps);
 	b->rate.peak = pc_rate_word(bps + bps / 3);
 	b->rate.depth = depth_of(frames > SEC ? frames : SEC);
-	b->rate.peak_depth = depth_of(frames > 40 * MS ? frames : 40 * MS);
+	b->rate.peak_depth = depth_of(frames > 42 * MS ? frames : 42 * MS);
 	b->rate.lease = pc_rate_lease_charge(bps);
 }
 

@@ -48,9 +48,9 @@ static void test_signal_closer(void **state)
 	bed_init(&b, 10000000);
 	b.rate.peak = 0;
 	b.rate.depth *= 8;
-	/* At the beginning of the limit's last sixteenth, and rising by 130 % of the time. */
-	b.clock.committed_ns = from + 8 * SEC * 15 / 16 + 2 * MS;
-	assert_int_equal(steady(&b, from, from + 370 * MS, 1200000 * 100 / 230, 1500, drops, 64),
+	/* At the beginning of the limit's last eighth, and rising by 260 % of the time. */
+	b.clock.committed_ns = from + 7 * SEC + 2 * MS;
+	assert_int_equal(steady(&b, from, from + 370 * MS, 1200000 * 100 / 360, 1500, drops, 64),
 			 7);
 	for (unsigned int i = 1; i < 7; i++)
 		assert_in_range(drops[i] - drops[i - 1], ms[i - 1] * MS, ms[i - 1] * MS + 2 * MS);
@@ -64,8 +64,8 @@ static void test_signal_waits(void **state)
 	struct bed b;
 
 	bed_init(&b, 10000000);
-	b.clock.committed_ns = from + SEC * 15 / 16 + 1;
-	assert_in_range(steady(&b, from, from + 350 * MS, 1200000 * 100 / 110, 1500, drops, 64), 2,
+	b.clock.committed_ns = from + SEC * 7 / 8 + 1;
+	assert_in_range(steady(&b, from, from + 350 * MS, 1200000 * 100 / 120, 1500, drops, 64), 2,
 			3);
 	assert_in_range(drops[1] - drops[0], 199 * MS, 210 * MS);
 }
@@ -92,18 +92,18 @@ static void test_signal_again(void **state)
 	b.rate.lease = 0;
 	b.clock.committed_ns = T0 + 940 * MS;
 	assert_int_equal(offer(&b, 0, T0, 1500, 0), PC_RATE_DROP_RATE);
-	b.clock.committed_ns = T0 + 500 * MS + 920 * MS;
+	b.clock.committed_ns = T0 + 500 * MS + 860 * MS;
 	assert_int_equal(offer(&b, 0, T0 + 500 * MS, 1500, 0), PC_RATE_PASS);
 	b.clock.committed_ns = T0 + 1000 * MS + 945 * MS;
 	assert_int_equal(offer(&b, 0, T0 + 1000 * MS, 1500, 0), PC_RATE_PASS);
 	/* Higher by a step is; and the limit is what it was. */
-	b.clock.committed_ns = T0 + 1200 * MS + 965 * MS;
+	b.clock.committed_ns = T0 + 1200 * MS + 975 * MS;
 	assert_int_equal(offer(&b, 0, T0 + 1200 * MS, 1500, 0), PC_RATE_DROP_RATE);
 	b.clock.committed_ns = T0 + 1300 * MS + 1001 * MS;
 	assert_int_equal(offer(&b, 0, T0 + 1300 * MS, 1500, 0), PC_RATE_DROP_RATE);
 	/* After seconds the last one is forgotten. */
-	b.clock.committed_ns = T0 + 5000 * MS + 940 * MS;
-	assert_int_equal(offer(&b, 0, T0 + 5000 * MS, 1500, 0), PC_RATE_DROP_RATE);
+	b.clock.committed_ns = T0 + 6000 * MS + 940 * MS;
+	assert_int_equal(offer(&b, 0, T0 + 6000 * MS, 1500, 0), PC_RATE_DROP_RATE);
 }
 
 /* ECN-capable packets are marked and pass; what is marked already is not dropped. */
@@ -167,9 +167,9 @@ static void test_root_classes(void **state)
 	/* What is borrowed stops at half. */
 	assert_in_range(fill(PC_RATE_CLASS_PAID, 8000), 9990, 10000);
 	assert_in_range(fill(PC_RATE_CLASS_FREE, 8000), 2490, 2500);
-	/* What is not, at the highest limit: the clock of its entitlement is 40 ms deep, too. */
-	assert_in_range(fill(PC_RATE_CLASS_PAID, 1000000000), 39980, 40000);
-	assert_in_range(fill(PC_RATE_CLASS_FREE, 1000000000), 39980, 40000);
+	/* What is not, at the highest limit: the clock of its entitlement is 42 ms deep, too. */
+	assert_in_range(fill(PC_RATE_CLASS_PAID, 1000000000), 41980, 42000);
+	assert_in_range(fill(PC_RATE_CLASS_FREE, 1000000000), 41980, 42000);
 }
 
 /* Two send all they can through one uplink: who is entitled to 3/4 of it gets that. */

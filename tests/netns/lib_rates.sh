@@ -199,10 +199,12 @@ tunnel_stop() {
 }
 
 # What leaves either end waits; what XDP sends from the relay would not pass a queue there.
+# The rate is of lines, and lower than what a guest forwards: a veth's ring has 256 places.
 netem_start() {
 	local name
 	for name in client peer; do
-		in_ns $name tc qdisc replace dev eth0 root netem delay "${1}us" limit 20000 || return 1
+		in_ns $name tc qdisc replace dev eth0 root netem delay "${1}us" rate 400mbit \
+			limit 20000 || return 1
 	done
 }
 

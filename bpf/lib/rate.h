@@ -378,8 +378,8 @@ PC_RATE_INLINE void pc_rate_undo(struct pc_rate_lease *lease, __u32 bytes)
 
 /*
  * A new tenant starts with a tenth of its depth. From the first packet on, whether it passes or
- * not: else one that never fits would stay new for ever. That near its limit it hears no signal at
- * once.
+ * not: else one that never fits would stay new for ever. That near its limit it hears no signal
+ * before it has climbed from there: who keeps to his rate loses nothing.
  */
 PC_RATE_INLINE void pc_rate_start(const struct pc_rate_ref *ref, __u64 now)
 {
@@ -388,8 +388,10 @@ PC_RATE_INLINE void pc_rate_start(const struct pc_rate_ref *ref, __u64 now)
 
 	if (PC_RATE_READ(clock->committed_ns))
 		return;
-	if (pc_rate_swap(&clock->committed_ns, 0, now + depth - depth / 10))
-		PC_RATE_WRITE(clock->signal_next_ns, now + PC_RATE_SIGNAL_NS);
+	if (!pc_rate_swap(&clock->committed_ns, 0, now + depth - depth / 10))
+		return;
+	PC_RATE_WRITE(clock->signal_level, (__u32)((depth - depth / 10) >> PC_RATE_DEPTH_SHIFT));
+	PC_RATE_WRITE(clock->signal_next_ns, now + PC_RATE_SIGNAL_NS);
 }
 
 /* Steps 2 to 4 for @need more than the lease has; fills the lease. */

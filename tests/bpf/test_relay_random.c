@@ -366,6 +366,16 @@ static void random_frame(struct frame *frame)
 		damage(frame);
 }
 
+/* Damage may make a frame of a pipe: the model knows none of those, test_relay_pipe does. */
+static bool is_pipe(const struct rig *rig, const struct frame *frame)
+{
+	struct model_packet p = { 0 };
+	struct model m = { 0 };
+
+	return model_classify(rig, frame, &p, &m) == 0 && p.up && p.len &&
+	       p.payload[0] == PC_PIPE_TYPE;
+}
+
 struct totals {
 	uint64_t reasons[PC_REASON_SLOTS];
 	struct pc_count counts[RIG_SESSIONS];
@@ -442,7 +452,9 @@ static void test_random(void **state)
 	for (uint64_t i = 0; i < packets; i++) {
 		int verdict;
 
-		random_frame(&in);
+		do {
+			random_frame(&in);
+		} while (is_pipe(*state, &in));
 		model_run(*state, &in, rig_now(), &m);
 		verdict = rig_run(*state, &in, &got);
 		if (verdict != m.verdict || !model_same(&m, &got))

@@ -106,6 +106,20 @@ static void test_signal_again(void **state)
 	assert_int_equal(offer(&b, 0, T0 + 6000 * MS, 1500, 0), PC_RATE_DROP_RATE);
 }
 
+/* Who is new is near his limit, and loses nothing as long as he keeps to his rate. */
+static void test_new_tenant(void **state)
+{
+	static const uint64_t every_us[] = { 1000, 1005, 1010, 1100, 2000 };
+
+	for (size_t i = 0; i < sizeof(every_us) / sizeof(every_us[0]); i++) {
+		struct bed b;
+
+		bed_init(&b, 10000000);
+		for (uint64_t t = T0; t < T0 + 20 * SEC; t += every_us[i] * US)
+			assert_int_equal(offer(&b, 0, t, 1250, 1), PC_RATE_PASS);
+	}
+}
+
 /* ECN-capable packets are marked and pass; what is marked already is not dropped. */
 static void test_mark(void **state)
 {
@@ -301,6 +315,7 @@ int main(void)
 		cmocka_unit_test(test_root_classes),	   cmocka_unit_test(test_entitlement),
 		cmocka_unit_test(test_root_real_bytes),	   cmocka_unit_test(test_quota),
 		cmocka_unit_test(test_quota_counts_bytes), cmocka_unit_test(test_wrap),
+		cmocka_unit_test(test_new_tenant),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

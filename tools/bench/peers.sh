@@ -59,7 +59,7 @@ measure() {
 # The fastest of some rates at which nothing, or next to nothing, is lost.
 best() {
 	local rate line kept=""
-	for rate in 200M 400M 600M 800M 1000M 1400M 0; do
+	for rate in 50M 100M 200M 400M 600M 800M 1000M 1400M 0; do
 		line=$(measure "$1" $rate) || exit 1
 		[ -n "$kept" ] || kept=$line
 		[ "$(jq '.lost <= .sent / 1000' <<<"$line")" = true ] || break

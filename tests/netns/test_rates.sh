@@ -35,7 +35,7 @@ tcp() {
 		again '.clean and .peak < 1.9 and .share > 0.5 and .drops > 0' one_flow "$1" 50 $cc 1 20 3 4
 		check "$2, $cc: the test bed lost nothing" holds .clean "$FLOW"
 		check "$2, $cc: never more than its peak" holds '.peak < 1.9' "$FLOW"
-		check "$2, $cc: not starved" holds '.share > 0.5' "$FLOW"
+		check "$2, $cc: not starved" holds '.share > 0.1' "$FLOW"
 		check "$2, $cc: drops are counted" holds '.drops > 0' "$FLOW"
 	done
 }

@@ -70,7 +70,7 @@ peer b expose udp:7000 --to 127.0.0.1:7000 >/dev/null
 peer a connect "$B" udp:7000 --listen 127.0.0.1:7000 --grant "$T/elsewhere" 2>"$T/err"
 is "for a relay that is none of ours, the agent says" "$? $(grep -c "none of our relays" "$T/err")" "1 1"
 grant first "$keys" -10 8
-base64 -d --ignore-garbage <"$T/first" >"$T/plain" 2>/dev/null || tr _- /+ <"$T/first" | base64 -d >"$T/plain"
+tr _- /+ <"$T/first" | base64 -d >"$T/plain"
 is "a grant is 336 bytes" "$(stat -c %s "$T/plain")" 336
 peer a connect "$B" udp:7000 --listen 127.0.0.1:7000 --grant "$T/plain" >/dev/null
 check "with a grant there is a session" wait_for 5 is_now a '.connects[0].ready' true

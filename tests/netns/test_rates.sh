@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# timeout: 300
+# timeout: 400
 #
 # A tenant gets his rate and not more, at any time, by UDP that sends too much and by real TCP, up and
 # down; what is refused is counted; a new rate holds at once. How close TCP comes to the rate is the
@@ -15,28 +15,37 @@ command -v iperf3 >/dev/null || skip_all "iperf3 is not installed"
 mount_bpffs
 relayed || exit 1
 
-# Measures again, three times at most, where the machine did something else meanwhile: then packets
+# Measures again, five times at most, where the machine did something else meanwhile: then packets
 # are lost by the test bed, or senders stand still.
 # again FILTER COMMAND...: COMMAND leaves its figures in $FLOW
 again() {
 	local filter=$1 try
 	shift
-	for try in 1 2 3; do
+	for try in 1 2 3 4 5; do
 		"$@" || exit 1
 		! jq -e "$filter" <<<"$FLOW" >/dev/null || return 0
 		diag <<<"try $try: $FLOW"
 	done
 }
 
+# The line had its packets in time. Where one in a hundred was 10 ms late (the log says no more), half
+# of what the line delays, the machine stood still, and how fast a flow was says nothing of its limit.
+in_time='.late_us.p99 < 10000'
+
 # tcp LIMIT NAME
 tcp() {
 	local cc
 	for cc in cubic reno; do
-		again '.clean and .peak < 1.9 and .share > 0.5 and .drops > 0' one_flow "$1" 50 $cc 1 20 3 4
+		again ".clean and .peak < 1.9 and .share > 0.5 and .drops > 0" one_flow "$1" 50 $cc 1 20 3 4
 		check "$2, $cc: the test bed lost nothing" holds .clean "$FLOW"
 		check "$2, $cc: never more than its peak" holds '.peak < 1.9' "$FLOW"
-		check "$2, $cc: not starved" holds '.share > 0.1' "$FLOW"
-		check "$2, $cc: drops are counted" holds '.drops > 0' "$FLOW"
+		if holds "$in_time or (.share > 0.5 and .drops > 0)" "$FLOW"; then
+			check "$2, $cc: not starved" holds '.share > 0.5' "$FLOW"
+			check "$2, $cc: drops are counted" holds '.drops > 0' "$FLOW"
+		else
+			skip "$2, $cc: not starved" "the machine stood still, five times"
+			skip "$2, $cc: drops are counted" "the machine stood still, five times"
+		fi
 	done
 }
 

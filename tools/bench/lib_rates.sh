@@ -95,9 +95,9 @@ share_tenant() {
 	new_tenant "w$1" --weight "$2" && tunnel "$1" "w$1" && serve "v$1" "10.9.$1.2"
 }
 
-# mbit_of I FROM_MS TO_MS: what arrived of tunnel I, as the relay counts.
+# mbit_of END FROM_MS TO_MS: what arrived at this end of a tunnel, uI or vI, as the relay counts.
 mbit_of() {
-	bins "$T/tun-v$1.bins" "v$1" "$2" "$3" $OUTER | jq .mbit
+	bins "$T/tun-$1.bins" "$1" "$2" "$3" $OUTER | jq .mbit
 }
 
 stop_tunnels() {
@@ -120,7 +120,7 @@ jain() {
 
 section_pool() {
 	local i start seconds=25 warm=5 clean=true rates got=() ccs=(cubic cubic bbr cubic) counts=(8 1 2 4)
-	local weights=(1 1 2 4) running=()
+	local weights=(1 1 2 4) running=() from to
 	[ $quick = 0 ] || seconds=6 warm=2
 	relay "relay capacity = ${POOL}M" || return 1
 	line_start 20000 l0,m0,t || return 1
@@ -131,18 +131,20 @@ section_pool() {
 		running+=($!)
 	done
 	wait "${running[@]}"
+	from=$(($(now_ms) + 2 * warm * 1000))
 	flows "$T/alone.json" u4 10.9.4.2 cubic 4 $((2 * warm)) $((seconds - 10 > 3 ? seconds - 10 : 3))
+	to=$(($(now_ms) - 500))
 	stop_tunnels 1 2 3 4 || clean=false
 	for i in 1 2 3 4; do
-		got+=("$(mbit_of $i $((start + warm * 1000)) $((start + seconds * 1000 - 500)))")
+		got+=("$(mbit_of v$i $((start + warm * 1000)) $((start + seconds * 1000 - 500)))")
 		series "pool-$i" "$T/tun-v$i.bins" "v$i" "$start" $((start + seconds * 1000)) $OUTER
 	done
 	rates=$(jq -cn '$ARGS.positional' --jsonargs "${got[@]}")
 	result pool "$(jq -n --argjson rates "$rates" --argjson clean $clean --argjson pool $POOL \
-		--argjson jain "$(jain "$rates" '[1, 1, 2, 4]')" --argjson possible "$(possible $POOL)" \
-		--argjson alone "$(jq '.end.sum_received.bits_per_second / 1e6' "$T/alone.json")" \
-		'{rates: $rates, weights: [1, 1, 2, 4], jain: $jain, sum: ($rates | add),
-		pool: $pool, alone: $alone, alone_share: ($alone / $possible), clean: $clean}')"
+		--argjson jain "$(jain "$rates" '[1, 1, 2, 4]')" --argjson alone "$(mbit_of v4 "$from" "$to")" \
+		--argjson back "$(mbit_of u4 "$from" "$to")" \
+		'{rates: $rates, weights: [1, 1, 2, 4], jain: $jain, sum: ($rates | add), pool: $pool,
+		alone: $alone, back: $back, alone_share: (($alone + $back) / $pool), clean: $clean}')"
 	plot rates-pool.svg "Weights 1, 1, 2, 4 in 200 Mbit/s, 40 ms" "pool-1=weight 1, 8 CUBIC" \
 		"pool-2=weight 1, 1 CUBIC" "pool-3=weight 2, 2 BBR" "pool-4=weight 4, 4 CUBIC"
 }
@@ -244,8 +246,8 @@ section_tiers() {
 	free_tenants 10 30 $seconds
 	wait "$start" "${free_pids[@]}"
 	stop_tunnels 1 || clean=false
-	alone=$(mbit_of 1 $((middle - seconds * 1000 + 500)) "$middle")
-	beside=$(mbit_of 1 $((middle + 500)) $((middle + seconds * 1000 - 500)))
+	alone=$(mbit_of v1 $((middle - seconds * 1000 + 500)) "$middle")
+	beside=$(mbit_of v1 $((middle + 500)) $((middle + seconds * 1000 - 500)))
 	total=$(bins "$T/bins" t $((middle + 500)) $((middle + seconds * 1000 - 500)) | jq .mbit)
 	series tiers-paid "$T/tun-v1.bins" v1 $((middle - seconds * 1000)) $((middle + seconds * 1000)) $OUTER
 	series tiers-all "$T/bins" t $((middle - seconds * 1000)) $((middle + seconds * 1000))

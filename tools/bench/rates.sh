@@ -19,7 +19,7 @@
 #  flows  one tenant of 100 Mbit/s, one and eight flows, CUBIC and Reno, five round-trip times; beside
 #         it, in the same line, single token buckets of one bandwidth-delay product and of a second.
 #  pool   four tenants of weights 1, 1, 2, 4 with 8 CUBIC, 1 CUBIC, 2 BBR and 4 CUBIC flows share
-#         200 Mbit/s; and one alone.
+#         200 Mbit/s; and one alone, with what comes back to it, which the uplink sends too.
 #  join   the same tenants with UDP: one leaves and comes back; when everybody has his new share.
 #  tiers  paid at full load, alone and beside ten free tenants that send all they can.
 #  udp    ten times the limit, from one CPU and from two.

@@ -37,7 +37,8 @@ def title: {pcd: "pcd", clock: "dual clock in the line", bdp: "bucket of one BDP
 	"Four tenants of weights 1, 1, 2, 4 (8 CUBIC, 1 CUBIC, 2 BBR, 4 CUBIC) in \(.pool) Mbit/s, 40 ms",
 	"  \(.rates | map(fixed(2)) | join(", ")) Mbit/s, \(.sum | fixed(1)) together; weighted Jain"
 	+ " \(.jain | fixed(4)), goal 0.98: \(verdict(.jain >= 0.98))\(disturbed)",
-	"  one alone: \(.alone_share * 100 | fixed(1)) % of the pool, goal 98: "
+	"  one alone: \(.alone | fixed(1)) Mbit/s, and \(.back | fixed(1)) of acknowledgements:"
+	+ " \(.alone_share * 100 | fixed(1)) % of the pool, goal 98: "
 	+ verdict(.alone_share >= 0.98)),
 (.join[]? | "",
 	"A tenant of weight 4 comes and goes: settled after \(.worst_ms) ms at worst"

@@ -1,37 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Conversations between native machines: how sessions begin, go on, move and end. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include "native_world.h"
-
-static struct world w;
-static struct node *const a = &w.nodes[0], *const b = &w.nodes[1], *const c = &w.nodes[2];
-
-static int set_up(void **state)
-{
-	world_init(&w);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	world_free(&w);
-	return 0;
-}
-
-static void say(struct node *from, uint32_t lifetime)
-{
-	struct pc_native_msg m = { .type = PC_NATIVE_REGISTER,
-				   .has = 1u << PC_NATIVE_F_LIFETIME,
-				   .lifetime_s = lifetime };
-
-	assert_non_null(from->link);
-	assert_int_equal(pc_native_send(from->n, from->link, &m, w.now), 0);
-}
+#include "native_trio.h"
 
 static void assert_talk(struct node *from, struct node *to)
 {

@@ -3,39 +3,9 @@
  * Native sessions under attack: what strangers cost, forged and repeated frames, cookies, tickets.
  * Looks into the machine to see that nothing is kept.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include "base/wire.h"
-#include "native_world.h"
+#include "native_trio.h"
 #include "relay/native_int.h"
-
-static struct world w;
-static struct node *const a = &w.nodes[0], *const b = &w.nodes[1], *const c = &w.nodes[2];
-
-static int set_up(void **state)
-{
-	world_init(&w);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	world_free(&w);
-	return 0;
-}
-
-static void say(struct node *from, uint32_t lifetime)
-{
-	struct pc_native_msg m = { .type = PC_NATIVE_REGISTER,
-				   .has = 1u << PC_NATIVE_F_LIFETIME,
-				   .lifetime_s = lifetime };
-
-	assert_int_equal(pc_native_send(from->n, from->link, &m, w.now), 0);
-}
 
 static void open_session(struct node *from, struct node *to, bool ik)
 {

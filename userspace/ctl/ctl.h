@@ -16,6 +16,10 @@
 #define PC_CTL_MAX_REQUEST    65536u
 #define PC_CTL_MAX_REPLY      (64u << 20)
 
+struct sockaddr_un;
+/* The socket at @path. 0 or -ENAMETOOLONG. */
+int pc_ctl_address(const char *path, struct sockaddr_un *ret_sa);
+
 /* --- client --- */
 
 /*

@@ -33,14 +33,14 @@ static int wait_for(int fd, short events, uint64_t deadline)
 static int connect_to(const char *path, uint64_t deadline, int *ret_fd)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct sockaddr_un sa;
 	int rc;
 
 	if (fd < 0)
 		return -errno;
-	if (strlen(path) >= sizeof(sa.sun_path))
-		return -ENAMETOOLONG;
-	memcpy(sa.sun_path, path, strlen(path) + 1);
+	rc = pc_ctl_address(path, &sa);
+	if (rc < 0)
+		return rc;
 	/* A Unix socket connects at once or says EAGAIN while the daemon's queue is full. */
 	while (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
 		if (errno != EAGAIN && errno != EINTR)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The socket of who answers: its file, and connections that are not waited for. */
+/*
+ * The socket's address; of who answers: the socket's file, and connections that are not waited for.
+ */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -10,6 +11,17 @@
 
 #include "base/cleanup.h"
 #include "ctl/ctl.h"
+
+int pc_ctl_address(const char *path, struct sockaddr_un *ret_sa)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+
+	if (strlen(path) >= sizeof(sa.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(sa.sun_path, path, strlen(path) + 1);
+	*ret_sa = sa;
+	return 0;
+}
 
 /* Whether somebody accepts connections on @sa; a socket file whose owner died is removed. */
 static int clear_stale(const struct sockaddr_un *sa)
@@ -33,16 +45,15 @@ static int clear_stale(const struct sockaddr_un *sa)
 int pc_ctl_listen(const char *path, mode_t mask, int backlog, int *ret_fd)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct sockaddr_un sa;
 	mode_t before;
 	int rc;
 
 	if (fd < 0)
 		return -errno;
-	if (strlen(path) >= sizeof(sa.sun_path))
-		return -ENAMETOOLONG;
-	memcpy(sa.sun_path, path, strlen(path) + 1);
-	rc = clear_stale(&sa);
+	rc = pc_ctl_address(path, &sa);
+	if (rc == 0)
+		rc = clear_stale(&sa);
 	if (rc < 0)
 		return rc;
 	before = umask(mask);

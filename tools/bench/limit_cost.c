@@ -5,8 +5,8 @@
  *
  * The kernel runs a program thousands of times at once and says how long one took. Two CPUs do so
  * at the same time, each in a thread that stays there; rounds begin together. All cases take turns,
- * and what is reported is the median of their rounds, less that of the program without a limiter.
- * A table, or JSON. Needs root.
+ * and what is reported is the mean of the middle half of their rounds, less that of the program
+ * without a limiter. A table, or JSON. Needs root.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -22,7 +22,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
-#include "lib/rate.h"
+#include "tools/bench/cost.h"
 
 #define OBJECT	   "build/bench/limit.bpf.o"
 #define LO	   1
@@ -68,24 +68,14 @@ static int fail(const char *what, int err)
 /* Limits on everything, none of which is ever reached. */
 static int fill(struct bpf_object *obj, uint32_t lease)
 {
-	const uint64_t bps = 400000000000ull;
-	const struct pc_rate rate = {
-		.flags = PC_RATE_QUOTA,
-		.tier = PC_RATE_CLASS_PAID,
-		.committed = pc_rate_word(bps),
-		.peak = pc_rate_word(bps / 3 * 4),
-		.entitled = pc_rate_word(bps / 3 * 4),
-		.depth = UINT32_MAX,
-		.peak_depth = UINT32_MAX,
-		.lease = lease << PC_RATE_CHARGE_SHIFT,
-	};
-	struct pc_rate_root root = { .rate = pc_rate_word(bps) };
-	const struct pc_credit quota = { .authorised = 1ull << 60 };
+	const struct pc_credit quota = { .authorised = COST_CREDIT };
+	const struct pc_rate_root root = cost_root();
+	struct pc_rate rate = cost_rate();
 	uint32_t zero = 0;
 	int r;
 
-	for (int i = 0; i < PC_RATE_CLASSES; i++)
-		root.limit_ns[i] = UINT32_MAX;
+	rate.entitled = rate.peak;
+	rate.lease = lease << PC_RATE_CHARGE_SHIFT;
 	r = bpf_map_update_elem(bpf_object__find_map_fd_by_name(obj, "limit_root"), &zero, &root,
 				BPF_ANY);
 	for (uint32_t i = 0; r == 0 && i < TENANTS; i++) {
@@ -206,29 +196,10 @@ static int measure_all(void)
 	return failed ? fail("running", failed) : 0;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* Mean of the middle half: the kernel reports whole nanoseconds. */
-static double middle(uint32_t *values)
-{
-	unsigned int from = rounds / 4, to = rounds - rounds / 4;
-	uint64_t sum = 0;
-
-	qsort(values, rounds, sizeof(*values), by_value);
-	for (unsigned int i = from; i < to; i++)
-		sum += values[i];
-	return (double)sum / (to - from);
-}
-
 static void evaluate(struct bench_case *c, enum way way)
 {
 	for (unsigned int cpu = 0; cpu < (way == ONE ? 1 : n_cpus); cpu++) {
-		double ns = middle(c->rounds[cpu]);
+		double ns = cost_middle(c->rounds[cpu], rounds);
 
 		c->ns = ns > c->ns ? ns : c->ns;
 	}

@@ -12,7 +12,7 @@
  * room in front than many runs have, and an answer is no request: these run a few times or once,
  * beside an empty program that does the same. Limits of the tenant, the uplink and the quota and
  * the session's credit are on, and never reached. Cases are interleaved, so that a slow moment of
- * the machine hits all, and the median of the rounds counts.
+ * the machine hits all, and the mean of the middle half of the rounds counts.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -33,9 +33,9 @@
 #include "base/cleanup.h"
 #include "base/siphash.h"
 #include "lib/csum.h"
-#include "lib/rate.h"
 #include "tests/bpf/frame.h"
 #include "tests/bpf/hot_fill.h"
+#include "tools/bench/cost.h"
 
 #define REPEAT	       50 /* what the headroom of a test run allows "down" */
 #define REPEAT_DATA    4  /* the same for a Data indication */
@@ -346,26 +346,13 @@ static int fill_family(struct bpf_object *obj, bool six)
 /* All flows are one tenant's, with limits on everything, none of which is ever reached. */
 static int fill_limits(struct bpf_object *obj)
 {
-	const uint64_t bps = 400000000000ull;
-	struct pc_rate rate = {
-		.flags = PC_RATE_QUOTA,
-		.tier = PC_RATE_CLASS_PAID,
-		.committed = pc_rate_word(bps),
-		.peak = pc_rate_word(bps / 3 * 4),
-		.entitled = pc_rate_word(bps),
-		.depth = UINT32_MAX,
-		.peak_depth = UINT32_MAX,
-		.lease = pc_rate_lease_charge(bps),
-	};
-	struct pc_rate_root root = { .rate = rate.committed };
-	struct pc_credit credit = { .authorised = 1ull << 60 };
+	const struct pc_credit credit = { .authorised = COST_CREDIT };
+	const struct pc_rate_root root = cost_root();
+	const struct pc_rate rate = cost_rate();
 	uint32_t up = pc_rate_index(TENANT, PC_RATE_UP), zero = 0, one = 1, tenant = TENANT;
 	uint32_t down = pc_rate_index(TENANT, PC_RATE_DOWN);
-	int err;
+	int err = put(obj, PC_MAP_RATE, &up, &rate);
 
-	for (int i = 0; i < PC_RATE_CLASSES; i++)
-		root.limit_ns[i] = UINT32_MAX;
-	err = put(obj, PC_MAP_RATE, &up, &rate);
 	err = err ?: put(obj, PC_MAP_RATE, &down, &rate);
 	err = err ?: put(obj, PC_MAP_ROOT, &zero, &root);
 	err = err ?: put(obj, PC_MAP_QUOTA, &tenant, &credit);
@@ -623,25 +610,6 @@ static int measure(unsigned int rounds)
 	return 0;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* Mean of the middle half: the kernel reports whole nanoseconds, a plain median would too. */
-static double median(struct bench_case *c, unsigned int rounds)
-{
-	unsigned int from = rounds / 4, to = rounds - rounds / 4;
-	uint64_t sum = 0;
-
-	qsort(c->rounds, rounds, sizeof(*c->rounds), by_value);
-	for (unsigned int i = from; i < to; i++)
-		sum += c->rounds[i];
-	return (double)sum / (to - from);
-}
-
 static void print_table(void)
 {
 	printf("%-32s %8s %8s %8s\n", "XDP relay, per packet", "ns", "floors", "budget");
@@ -745,7 +713,7 @@ int main(int argc, char **argv)
 	if (prepare((unsigned int)rounds) || measure((unsigned int)rounds))
 		return 1;
 	for (int i = 0; i < n_cases; i++) {
-		cases[i].ns = median(&cases[i], (unsigned int)rounds);
+		cases[i].ns = cost_middle(cases[i].rounds, (unsigned int)rounds);
 		free(cases[i].rounds);
 	}
 	if (!json)

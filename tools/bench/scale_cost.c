@@ -32,7 +32,7 @@
 #include "base/err.h"
 #include "base/parse.h"
 #include "dp/dp.h"
-#include "lib/rate.h"
+#include "tools/bench/cost.h"
 
 #define ROOT	    "/mnt"
 #define BPFFS	    ROOT "/bpf/pcd"
@@ -80,29 +80,17 @@ static struct pc_addr address(uint32_t ip, uint16_t port)
 /* On every tenant and session, and never reached. */
 static void set_limits(struct pc_dp *dp, uint32_t sessions)
 {
-	const uint64_t bps = 400000000000ull;
 	const struct pc_dp_rates *r = pc_dp_rates(dp);
-	struct pc_rate rate = {
-		.flags = PC_RATE_QUOTA,
-		.tier = PC_RATE_CLASS_PAID,
-		.committed = pc_rate_word(bps),
-		.peak = pc_rate_word(bps / 3 * 4),
-		.entitled = pc_rate_word(bps),
-		.depth = UINT32_MAX,
-		.peak_depth = UINT32_MAX,
-		.lease = pc_rate_lease_charge(bps),
-	};
+	const struct pc_rate rate = cost_rate();
 
 	for (uint32_t t = 1; t <= TENANTS; t++) {
 		r->rate[pc_rate_index(t, PC_RATE_UP)] = rate;
 		r->rate[pc_rate_index(t, PC_RATE_DOWN)] = rate;
-		r->quota[t].authorised = 1ull << 60;
+		r->quota[t].authorised = COST_CREDIT;
 	}
-	r->root->rate = rate.committed;
-	for (int i = 0; i < PC_RATE_CLASSES; i++)
-		r->root->limit_ns[i] = UINT32_MAX;
+	*r->root = cost_root();
 	for (uint32_t i = 0; i < sessions; i++)
-		r->credit[i].authorised = 1ull << 60;
+		r->credit[i].authorised = COST_CREDIT;
 }
 
 static int fill(struct pc_dp *dp, uint32_t sessions)
@@ -228,25 +216,6 @@ static int run(int prog, int verdict, uint32_t *ret_ns)
 	return 0;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* Mean of the middle half: the kernel says whole nanoseconds. */
-static double middle(uint32_t *values, unsigned int n)
-{
-	unsigned int from = n / 4, to = n - n / 4;
-	uint64_t sum = 0;
-
-	qsort(values, n, sizeof(*values), by_value);
-	for (unsigned int i = from; i < to; i++)
-		sum += values[i];
-	return (double)sum / (to - from);
-}
-
 /* Interleaved, so that a slow moment of the machine hits all. */
 static int measure(struct point *p, const int fds[static PARTS], unsigned int rounds)
 {
@@ -261,7 +230,7 @@ static int measure(struct point *p, const int fds[static PARTS], unsigned int ro
 		}
 	}
 	for (int i = 0; i < PARTS; i++)
-		p->ns[i] = middle(ns[i], rounds);
+		p->ns[i] = cost_middle(ns[i], rounds);
 	return 0;
 }
 

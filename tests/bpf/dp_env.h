@@ -37,6 +37,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "dp/dp.h"
+#include "lib/hot.h"
 
 #define ENV_ROOT     "/mnt"
 #define ENV_BPFFS    ENV_ROOT "/bpf/pcd"
@@ -126,6 +127,17 @@ static inline struct pc_addr env_addr(uint8_t last, uint16_t port)
 	return (struct pc_addr){ .ip = pc_ip4(198, 51, 100, last), .port = port };
 }
 
+static inline struct pc_addr env_addr6(uint8_t last, uint16_t port)
+{
+	return (struct pc_addr){ .ip = { .family = 6, .b = { 0x20, 1, 0xd, 0xb8, [15] = last } },
+				 .port = port };
+}
+
+static inline struct pc_addr env_addr_of(bool six, uint8_t last, uint16_t port)
+{
+	return six ? env_addr6(last, port) : env_addr(last, port);
+}
+
 static inline struct pc_dp_flow env_flow(uint16_t client_port)
 {
 	return (struct pc_dp_flow){
@@ -139,6 +151,31 @@ static inline struct pc_dp_flow env_flow(uint16_t client_port)
 		.nexthop_client = 7,
 		.nexthop_peer = 8,
 	};
+}
+
+static inline struct pc_dp_perm env_perm(bool client6, bool peer6, uint16_t client_port)
+{
+	return (struct pc_dp_perm){
+		.slot = 6,
+		.client = env_addr_of(client6, 1, client_port),
+		.server = env_addr_of(client6, 2, ENV_PORT),
+		.relayed = env_addr_of(peer6, 2, 50001),
+		.peer = env_addr_of(peer6, 3, 0).ip,
+		.tenant = 3,
+		.expires_ns = 777,
+		.nexthop_client = 7,
+		.nexthop_peer = 8,
+	};
+}
+
+/* Where an IPv4 flow lies in the faster table of env_config(). */
+static inline uint32_t env_hot_set(const struct pc_flow4_key *key)
+{
+	uint64_t words[2];
+
+	memcpy(words, key, sizeof(words));
+	return (uint32_t)pc_hot_set(words[0], words[1],
+				    pc_hot_shift_of(pc_hot_sets(4ull * ENV_SESSIONS)));
 }
 
 static inline struct pc_dp_config env_config(void)

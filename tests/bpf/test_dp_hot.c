@@ -5,7 +5,6 @@
  */
 #include "dp_env.h"
 #include "lib/csum.h"
-#include "lib/hot.h"
 
 #define PLACES_MAX 64
 
@@ -46,29 +45,6 @@ static size_t read_places(bool six)
 		}
 	}
 	return n;
-}
-
-static struct pc_addr addr_of(bool six, uint8_t last, uint16_t port)
-{
-	struct pc_addr addr6 = { .ip = { .family = 6, .b = { 0x20, 1, 0xd, 0xb8, [15] = last } },
-				 .port = port };
-
-	return six ? addr6 : env_addr(last, port);
-}
-
-static struct pc_dp_perm perm_of(bool client6, bool peer6, uint16_t port)
-{
-	return (struct pc_dp_perm){
-		.slot = 6,
-		.client = addr_of(client6, 1, port),
-		.server = addr_of(client6, 2, ENV_PORT),
-		.relayed = addr_of(peer6, 2, 50001),
-		.peer = addr_of(peer6, 3, 0).ip,
-		.tenant = 3,
-		.expires_ns = 777,
-		.nexthop_client = 7,
-		.nexthop_peer = 8,
-	};
 }
 
 /* What is found for packets from @src to @dst, whatever else is in the key. */
@@ -151,7 +127,7 @@ static void expect_both(const struct pc_dp_perm *perm)
 static void test_perm(void **state)
 {
 	for (int six = 0; six < 2; six++) {
-		struct pc_dp_perm perm = perm_of(six, six, 1000);
+		struct pc_dp_perm perm = env_perm(six, six, 1000);
 		struct pc_dp *dp = env_open();
 
 		assert_int_equal(pc_dp_perm_set(dp, &perm), 0);
@@ -172,8 +148,8 @@ static void test_perm(void **state)
 /* What the lean ways do not take has no place. */
 static void test_none(void **state)
 {
-	struct pc_dp_perm perms[] = { perm_of(false, true, 1000), perm_of(true, false, 1001),
-				      perm_of(false, false, 1002), perm_of(true, true, 1003) };
+	struct pc_dp_perm perms[] = { env_perm(false, true, 1000), env_perm(true, false, 1001),
+				      env_perm(false, false, 1002), env_perm(true, true, 1003) };
 	struct pc_dp *dp = env_open();
 
 	perms[2].hairpin = perms[3].hairpin = true;
@@ -189,7 +165,7 @@ static void test_none(void **state)
 /* A peer's address that looks like a channel's number is not taken for one. */
 static void test_likeness(void **state)
 {
-	struct pc_dp_perm perm = perm_of(false, false, 1000);
+	struct pc_dp_perm perm = env_perm(false, false, 1000);
 	struct pc_dp_flow flow = env_flow(1000);
 	struct pc_dp *dp = env_open();
 
@@ -203,21 +179,12 @@ static void test_likeness(void **state)
 	pc_dp_close(dp);
 }
 
-static uint32_t set_of(const struct pc_flow4_key *key)
-{
-	uint64_t words[2];
-
-	memcpy(words, key, sizeof(words));
-	return (uint32_t)pc_hot_set(words[0], words[1],
-				    pc_hot_shift_of(pc_hot_sets(4ull * ENV_SESSIONS)));
-}
-
 static uint32_t set_of_perm(const struct pc_perm4_key *key)
 {
 	struct pc_flow4_key found;
 
 	assert_true(pc_hot_perm4(key, NULL, &found, NULL));
-	return set_of(&found);
+	return env_hot_set(&found);
 }
 
 /* Of the way up of what is used below: a permission, or a channel. */
@@ -230,7 +197,7 @@ static uint32_t set_up(uint16_t port, bool perm)
 				    .dport = htons(ENV_PORT) };
 	struct pc_flow4_key flow = { key.saddr, key.daddr, key.sport, key.dport, htons(0x4001), 0 };
 
-	return perm ? set_of_perm(&key) : set_of(&flow);
+	return perm ? set_of_perm(&key) : env_hot_set(&flow);
 }
 
 /* And of the way down: by the relayed port, or by the peer's. */
@@ -241,7 +208,7 @@ static uint32_t set_down(uint16_t port, bool perm)
 				    .dport = htons(port) };
 	struct pc_flow4_key flow = { key.saddr, key.daddr, htons(port), htons(50001), 0, 0 };
 
-	return perm ? set_of_perm(&key) : set_of(&flow);
+	return perm ? set_of_perm(&key) : env_hot_set(&flow);
 }
 
 /* The next port whose way up is in @set. */
@@ -284,7 +251,7 @@ static void test_full(void **state)
 
 	for (int i = 0; i <= PC_HOT_WAYS; i++) {
 		port = port_in(set, port, true);
-		perm = perm_of(false, false, port);
+		perm = env_perm(false, false, port);
 		down = perm.relayed.port = port_off(set, down, true);
 		assert_int_equal(pc_dp_perm_set(dp, &perm), 0);
 		assert_int_equal(count_up(true), i < PC_HOT_WAYS ? i + 1 : PC_HOT_WAYS);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Flows, permissions and ports in the real kernel's tables, of every mix of families. */
 #include "dp_env.h"
-#include "lib/hot.h"
 
 static void test_flow_entries(void **state)
 {
@@ -76,17 +75,6 @@ static void test_flow_entries(void **state)
 	pc_dp_close(dp);
 }
 
-static struct pc_addr addr6(uint8_t last, uint16_t port)
-{
-	return (struct pc_addr){ .ip = { .family = 6, .b = { 0x20, 1, 0xd, 0xb8, [15] = last } },
-				 .port = port };
-}
-
-static struct pc_addr addr_of(bool six, uint8_t last, uint16_t port)
-{
-	return six ? addr6(last, port) : env_addr(last, port);
-}
-
 /* The entry of a way with these ends; in the value what lies at @at is expected. */
 static struct pc_flow find_flow(const struct pc_addr *src, const struct pc_addr *dst,
 				uint16_t channel)
@@ -127,10 +115,10 @@ static void test_flow_families(void **state)
 		struct pc_dp_flow flow = env_flow(1000);
 		struct pc_flow up, down;
 
-		flow.client = addr_of(client6, 1, 1000);
-		flow.server = addr_of(client6, 2, ENV_PORT);
-		flow.relayed = addr_of(peer6, 2, 50001);
-		flow.peer = addr_of(peer6, 3, 1000);
+		flow.client = env_addr_of(client6, 1, 1000);
+		flow.server = env_addr_of(client6, 2, ENV_PORT);
+		flow.relayed = env_addr_of(peer6, 2, 50001);
+		flow.peer = env_addr_of(peer6, 3, 1000);
 		flow.hairpin = hairpin;
 		assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
 		up = find_flow(&flow.client, &flow.server, 0x4001);
@@ -155,20 +143,6 @@ static void test_flow_families(void **state)
 
 /* --- permissions and ports --- */
 
-static struct pc_dp_perm make_perm(bool client6, bool peer6)
-{
-	return (struct pc_dp_perm){
-		.slot = 6,
-		.client = addr_of(client6, 1, 1000),
-		.server = addr_of(client6, 2, ENV_PORT),
-		.relayed = addr_of(peer6, 2, 50001),
-		.peer = addr_of(peer6, 3, 0).ip,
-		.expires_ns = 777,
-		.nexthop_client = 7,
-		.nexthop_peer = 8,
-	};
-}
-
 static void map_ip(const struct pc_ip *ip, uint8_t at[16])
 {
 	memset(at, 0, 16);
@@ -184,13 +158,14 @@ static void expect_perm(const struct pc_perm *perm, const struct pc_addr *from,
 	assert_int_equal(perm->dport, htons(to->port));
 	assert_int_equal(perm->flags, flags);
 	assert_int_equal(perm->slot, 6);
+	assert_int_equal(perm->tenant, 3);
 	assert_int_equal(perm->nexthop, nexthop);
 	assert_int_equal(perm->expires_ns, 777);
 }
 
 static void test_perm_four(void **state)
 {
-	struct pc_dp_perm perm = make_perm(false, false);
+	struct pc_dp_perm perm = env_perm(false, false, 1000);
 	struct pc_addr peer = { .ip = perm.peer };
 	struct pc_dp *dp = env_open();
 	_cleanup_close_ int fd = env_pin(PC_MAP_PERM4);
@@ -239,7 +214,7 @@ static void test_perm_mixed(void **state)
 	uint32_t used, size;
 
 	for (int mix = 1; mix < 4; mix++) {
-		struct pc_dp_perm perm = make_perm(mix & 1, mix & 2);
+		struct pc_dp_perm perm = env_perm(mix & 1, mix & 2, 1000);
 		struct pc_perm6_key up_key = { .sport = htons(1000), .dport = htons(ENV_PORT) };
 		struct pc_perm6_key down_key = { .dport = htons(50001) };
 		struct pc_addr peer = { .ip = perm.peer };
@@ -275,7 +250,7 @@ static void test_perm_mixed(void **state)
 static void test_perm_full(void **state)
 {
 	struct pc_dp_config config = env_config();
-	struct pc_dp_perm perm = make_perm(true, false);
+	struct pc_dp_perm perm = env_perm(true, false, 1000);
 	const char *name;
 	uint32_t used, size;
 	struct pc_dp *dp;
@@ -300,7 +275,7 @@ static void test_perm_full(void **state)
 
 static void test_ports(void **state)
 {
-	struct pc_addr six = addr6(2, 50001), four = env_addr(2, 50001);
+	struct pc_addr six = env_addr6(2, 50001), four = env_addr(2, 50001);
 	struct pc_dp *dp = env_open();
 	_cleanup_close_ int fd = env_pin(PC_MAP_PORT);
 	struct pc_port_key key6 = { .port = htons(50001) }, key4 = key6;
@@ -330,8 +305,8 @@ static bool keep_slot_5(void *arg, const struct pc_dp_entry *e)
 
 static void test_clients(void **state)
 {
-	struct pc_addr six = addr6(1, 1000), four = env_addr(1, 1000), server6 = addr6(2, ENV_PORT),
-		       server4 = env_addr(2, ENV_PORT);
+	struct pc_addr six = env_addr6(1, 1000), four = env_addr(1, 1000),
+		       server6 = env_addr6(2, ENV_PORT), server4 = env_addr(2, ENV_PORT);
 	struct pc_dp *dp = env_open();
 	_cleanup_close_ int fd = env_pin(PC_MAP_CLIENT);
 	struct pc_client_key key6 = { .sport = htons(1000), .dport = htons(ENV_PORT) }, key4 = key6;
@@ -523,14 +498,14 @@ static void test_sweep(void **state)
 	config.max_sessions = 4096;
 	dp = env_open_with(&config);
 	for (uint16_t i = 0; i < 4000; i++) {
-		struct pc_addr port = addr_of(i % 4 < 2, 2, 1 + i);
+		struct pc_addr port = env_addr_of(i % 4 < 2, 2, 1 + i);
 
 		flow = env_flow((uint16_t)(i + 1));
-		flow.peer = addr_of(i % 3, 3, i);
-		flow.relayed = addr_of(i % 3, 2, 50001);
+		flow.peer = env_addr_of(i % 3, 3, i);
+		flow.relayed = env_addr_of(i % 3, 2, 50001);
 		flow.slot = i;
 		assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
-		perm = make_perm(i % 3, i % 2);
+		perm = env_perm(i % 3, i % 2, 1000);
 		perm.client.port = perm.relayed.port = 1 + i;
 		perm.slot = i;
 		assert_int_equal(pc_dp_perm_set(dp, &perm), 0);
@@ -574,7 +549,7 @@ static void test_decode(void **state)
 	struct pc_dp *dp = env_open();
 
 	for (int mix = 0; mix < 4; mix++) {
-		struct pc_dp_perm perm = make_perm(mix & 1, mix & 2);
+		struct pc_dp_perm perm = env_perm(mix & 1, mix & 2, 1000);
 		struct pc_dp_entry all[8], *at = all;
 		const struct pc_dp_entry *e;
 		struct pc_dp_flow flow = {
@@ -583,7 +558,7 @@ static void test_decode(void **state)
 			.client = perm.client,
 			.server = perm.server,
 			.relayed = perm.relayed,
-			.peer = addr_of(mix & 2, 3, 9),
+			.peer = env_addr_of(mix & 2, 3, 9),
 			.nexthop_client = 7,
 			.nexthop_peer = 8,
 		};
@@ -621,20 +596,11 @@ static void test_decode(void **state)
 
 /* --- the faster table --- */
 
-static uint32_t hot_set_of(const struct pc_flow4_key *key, uint32_t sessions)
-{
-	uint64_t words[2];
-
-	memcpy(words, key, sizeof(words));
-	return (uint32_t)pc_hot_set(words[0], words[1],
-				    pc_hot_shift_of(pc_hot_sets(4ull * sessions)));
-}
-
 /* What the program finds for @key. False: nothing. */
 static bool find_hot(const struct pc_flow4_key *key, struct pc_flow *ret_flow)
 {
 	_cleanup_close_ int fd = env_pin(PC_MAP_HOT4);
-	uint32_t set = hot_set_of(key, ENV_SESSIONS);
+	uint32_t set = env_hot_set(key);
 	struct pc_hot4 hot;
 
 	assert_int_equal(bpf_map_lookup_elem(fd, &set, &hot), 0);
@@ -743,10 +709,10 @@ static void test_hot6(void **state)
 	struct pc_dp *dp = env_open();
 	struct pc_flow hot;
 
-	flow.client = addr6(1, 1000);
-	flow.server = addr6(2, ENV_PORT);
-	flow.relayed = addr6(2, 50001);
-	flow.peer = addr6(3, 1000);
+	flow.client = env_addr6(1, 1000);
+	flow.server = env_addr6(2, ENV_PORT);
+	flow.relayed = env_addr6(2, 50001);
+	flow.peer = env_addr6(3, 1000);
 	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
 	flow.expires_ns = 99;
 	assert_int_equal(pc_dp_flow_set(dp, &flow), 0);
@@ -764,7 +730,7 @@ static void test_hot6(void **state)
 static void test_hot_full(void **state)
 {
 	struct pc_flow4_key first = key_up(1);
-	uint32_t set = hot_set_of(&first, ENV_SESSIONS);
+	uint32_t set = env_hot_set(&first);
 	struct pc_dp *dp = env_open();
 	uint16_t ports[PC_HOT_WAYS + 1];
 	struct pc_dp_flow flow;
@@ -775,7 +741,7 @@ static void test_hot_full(void **state)
 		struct pc_flow4_key key = key_up(port);
 
 		assert_true(port < 60000);
-		if (hot_set_of(&key, ENV_SESSIONS) == set)
+		if (env_hot_set(&key) == set)
 			ports[i++] = port;
 	}
 	for (int i = 0; i <= PC_HOT_WAYS; i++) {

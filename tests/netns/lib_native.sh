@@ -3,6 +3,9 @@
 #
 # For tests of native peers: sourced after lib.sh.
 #
+#   begin_native                 what nearly every test begins with: root or skipped, a bpffs,
+#                                topo_nats behind symmetric NATs, homes of both peers; $A and $B
+#                                are their ids
 #   topo_nats                    two peers behind NATs, two relays
 #   nat_mode MODE                of both: preserve | symmetric; forgets what was there
 #   start_relay N                pcd on relayN; its id is ${RELAY_ID[N]}, its pid ${RELAY_PID[N]}
@@ -82,6 +85,16 @@ nat_mode() {
 		nat_rules nat$side "$1" || return 1
 		in_ns nat$side conntrack -F >/dev/null 2>&1
 	done
+}
+
+begin_native() {
+	need_root
+	mount_bpffs
+	topo_nats || return 1
+	nat_mode symmetric || return 1
+	mkdir -p "$T/home-a" "$T/home-b"
+	# shellcheck disable=SC2034
+	A=$(peer_id a) B=$(peer_id b)
 }
 
 relay_ctl() {

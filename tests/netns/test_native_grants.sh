@@ -8,15 +8,8 @@
 source "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/netns/lib_native.sh
 source "$(dirname "$0")/lib_native.sh"
-need_root
 python3 -c 'import cryptography' 2>/dev/null || skip_all "python3-cryptography is not installed"
-mount_bpffs
-topo_nats || exit 1
-nat_mode symmetric || exit 1
-
-mkdir -p "$T/home-a" "$T/home-b"
-A=$(peer_id a)
-B=$(peer_id b)
+begin_native || exit 1
 start_relay 1 || exit 1
 know_peers 1 || exit 1
 relay="203.0.113.101:3478/${RELAY_ID[1]}"

@@ -8,10 +8,7 @@
 source "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/netns/lib_native.sh
 source "$(dirname "$0")/lib_native.sh"
-need_root
-mount_bpffs
-topo_nats || exit 1
-nat_mode symmetric || exit 1
+begin_native || exit 1
 
 addr relay1 wan fd00:5::101/64
 for side in a b; do
@@ -31,9 +28,6 @@ done
 wait_for 10 in_ns a ping -6 -c 1 -W 1 fd00:5::101 >/dev/null
 wait_for 10 in_ns b ping -6 -c 1 -W 1 fd00:5::101 >/dev/null
 
-mkdir -p "$T/home-a" "$T/home-b"
-A=$(peer_id a)
-B=$(peer_id b)
 start_relay 1 "listen = [fd00:5::101]:3478" || exit 1
 know_peers 1 || exit 1
 start_peer b 1 || exit 1

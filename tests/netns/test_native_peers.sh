@@ -8,14 +8,7 @@
 source "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/netns/lib_native.sh
 source "$(dirname "$0")/lib_native.sh"
-need_root
-mount_bpffs
-topo_nats || exit 1
-nat_mode symmetric || exit 1
-
-mkdir -p "$T/home-a" "$T/home-b"
-A=$(peer_id a)
-B=$(peer_id b)
+begin_native || exit 1
 check "a key file is the user's alone" [ "$(stat -c %a "$T/home-a/pcpeer/identity.key")" = 600 ]
 start_relay 1 || exit 1
 launch_peer a 1

@@ -7,14 +7,7 @@
 source "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/netns/lib_native.sh
 source "$(dirname "$0")/lib_native.sh"
-need_root
-mount_bpffs
-topo_nats || exit 1
-nat_mode symmetric || exit 1
-
-mkdir -p "$T/home-a" "$T/home-b"
-A=$(peer_id a)
-B=$(peer_id b)
+begin_native || exit 1
 start_relay 1 || exit 1
 relay_ctl 1 pcctl tenant add mesh >/dev/null
 umask 077

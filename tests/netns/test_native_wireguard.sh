@@ -8,21 +8,17 @@
 source "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/netns/lib_native.sh
 source "$(dirname "$0")/lib_native.sh"
-need_root
 for tool in wireguard-go wg iperf3; do
 	command -v $tool >/dev/null || skip_all "$tool is not installed"
 done
 [ -c /dev/net/tun ] || skip_all "there is no /dev/net/tun here"
-mount_bpffs
-topo_nats || exit 1
-nat_mode symmetric || exit 1
-mkdir -p "$T/home-a" "$T/home-b"
+begin_native || exit 1
 start_relay 1 "xdp = native" || exit 1
 know_peers 1 || exit 1
 start_peer a 1 || exit 1
 start_peer b 1 || exit 1
-peer b expose udp:51820 --to 127.0.0.1:51820 --allow "$(peer_id a)" >/dev/null
-peer a connect "$(peer_id b)" udp:51820 --listen 127.0.0.1:51820 >/dev/null
+peer b expose udp:51820 --to 127.0.0.1:51820 --allow "$A" >/dev/null
+peer a connect "$B" udp:51820 --listen 127.0.0.1:51820 >/dev/null
 check "a session end to end" wait_for 10 is_now a '.connects[0].ready' true
 
 # The name of the device is also that of a socket of the host: one of this test's own.

@@ -75,14 +75,11 @@ both() {
 	best "$1"
 }
 
-need_root >&2
-mount_bpffs >&2
-topo_nats >&2 || die "no namespaces"
-mkdir -p "$T/home-a" "$T/home-b"
+begin_native >&2 || die "no namespaces"
 {
-	nat_mode symmetric && start_relay 1 && know_peers 1 && start_peer a 1 && start_peer b 1 &&
-		peer b trust add "$(peer_id a)" && peer b expose udp:5201 --to 127.0.0.1:5201 &&
-		peer a connect "$(peer_id b)" udp:5201 --listen 127.0.0.1:5201
+	start_relay 1 && know_peers 1 && start_peer a 1 && start_peer b 1 &&
+		peer b trust add "$A" && peer b expose udp:5201 --to 127.0.0.1:5201 &&
+		peer a connect "$B" udp:5201 --listen 127.0.0.1:5201
 } >&2 || die "the peers do not come up"
 both relay >"$T/results.jsonl" || exit 1
 {
@@ -90,7 +87,7 @@ both relay >"$T/results.jsonl" || exit 1
 	end_pid "${PEER_PID[a]}"
 	end_pid "${PEER_PID[b]}"
 	start_peer b 1 && start_peer a 1 && peer b expose udp:5201 --to 127.0.0.1:5201 &&
-		peer a connect "$(peer_id b)" udp:5201 --listen 127.0.0.1:5201
+		peer a connect "$B" udp:5201 --listen 127.0.0.1:5201
 } >&2 || die "the peers do not come up again"
 both direct >>"$T/results.jsonl" || exit 1
 if [ $json = 1 ]; then

@@ -14,7 +14,6 @@
  * NUMBER" (what was received or sent could not be), "moved pipe" or "moved direct".
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <sodium.h>
@@ -22,11 +21,10 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/parse.h"
+#include "lines.h"
 #include "relay/native_e2e.h"
-#include "relay/noise.h"
 
-#define MAX_LINE 8192
-#define NOW_S	 1700000000
+#define NOW_S 1700000000
 
 static struct {
 	struct pc_e2e *e;
@@ -95,28 +93,12 @@ static const struct pc_e2e_ops ops = {
 	.random = on_random,
 };
 
-/* How many bytes, or -1. */
-static ssize_t bytes_of(const char *text, uint8_t *ret, size_t size)
-{
-	size_t len = text ? strlen(text) / 2 : 0;
-
-	if (!text || len > size || pc_parse_hex(text, ret, len) < 0)
-		return -1;
-	return (ssize_t)len;
-}
-
 static bool do_seed(char **words)
 {
 	struct pc_noise_keypair pair;
-	uint8_t seed[32], secret[64];
 
-	if (bytes_of(words[1], seed, 32) != 32 || me.e)
-		return false;
-	crypto_sign_seed_keypair(me.config.identity, secret, seed);
-	crypto_hash_sha256(me.config.static_secret, seed, sizeof(seed));
-	pc_noise_keypair(me.config.static_secret, &pair);
-	pc_statement_make(secret, pair.public_key, 1000, 4000000000, me.config.statement);
-	if (pc_e2e_new(&me.config, &ops, NULL, me.now, &me.e) < 0)
+	if (me.e || !line_seed(words[1], &me.config, &pair) ||
+	    pc_e2e_new(&me.config, &ops, NULL, me.now, &me.e) < 0)
 		return false;
 	say("self", me.config.identity, 32);
 	say("static", pair.public_key, 32);
@@ -125,7 +107,7 @@ static bool do_seed(char **words)
 
 static bool do_open(char **words)
 {
-	if (!me.e || me.way || !words[2] || bytes_of(words[1], me.pipe.peer, 32) != 32)
+	if (!me.e || me.way || !words[2] || line_bytes(words[1], me.pipe.peer, 32) != 32)
 		return false;
 	me.pipe.in = 11;
 	me.pipe.out = 22;
@@ -147,7 +129,7 @@ static void answer(int rc, const uint8_t *plain, size_t len)
 static bool do_frame(char **words)
 {
 	uint8_t frame[PC_PIPE_MAX_FRAME], plain[PC_PIPE_MAX_FRAME];
-	ssize_t len = bytes_of(words[1], frame, sizeof(frame));
+	ssize_t len = line_bytes(words[1], frame, sizeof(frame));
 	struct pc_pipe_frame f;
 
 	if (len < 0 || !me.way)
@@ -166,7 +148,7 @@ static bool do_frame(char **words)
 static bool do_direct(char **words)
 {
 	uint8_t frame[PC_PIPE_MAX_FRAME], plain[PC_PIPE_MAX_FRAME];
-	ssize_t len = bytes_of(words[1], frame, sizeof(frame));
+	ssize_t len = line_bytes(words[1], frame, sizeof(frame));
 	struct pc_e2e_peer *peer;
 	size_t plain_len = 0;
 	int rc;
@@ -194,7 +176,7 @@ static bool do_try(char **words)
 static bool do_data(char **words)
 {
 	uint8_t frame[PC_PIPE_MAX_FRAME];
-	ssize_t len = bytes_of(words[1], frame + PC_PIPE_HEADER, 1024);
+	ssize_t len = line_bytes(words[1], frame + PC_PIPE_HEADER, 1024);
 	struct pc_e2e_way *way;
 	int rc;
 
@@ -221,43 +203,15 @@ static bool do_time(char **words)
 	return true;
 }
 
-static const struct {
-	const char *name;
-	bool (*run)(char **words);
-} commands[] = {
+static const struct line_command commands[] = {
 	{ "seed", do_seed }, { "open", do_open }, { "frame", do_frame }, { "direct", do_direct },
 	{ "try", do_try },   { "data", do_data }, { "time", do_time },
 };
 
-static bool run(char *line)
-{
-	char *words[4] = { NULL }, *save = NULL;
-	unsigned int n = 0;
-
-	for (char *word = strtok_r(line, " \n", &save); word && n < 3;
-	     word = strtok_r(NULL, " \n", &save))
-		words[n++] = word;
-	for (size_t i = 0; n && i < PC_ARRAY_SIZE(commands); i++) {
-		if (strcmp(words[0], commands[i].name) == 0)
-			return commands[i].run(words);
-	}
-	return false;
-}
-
 int main(void)
 {
-	static char line[MAX_LINE];
+	int status = lines_serve(commands, PC_ARRAY_SIZE(commands));
 
-	if (sodium_init() < 0)
-		return 1;
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	while (fgets(line, sizeof(line), stdin)) {
-		if (!run(line)) {
-			fprintf(stderr, "bad command\n");
-			return 2;
-		}
-		printf("done\n");
-	}
 	pc_e2e_free(me.e);
-	return 0;
+	return status;
 }

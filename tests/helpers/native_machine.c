@@ -16,7 +16,6 @@
  * IDENTITY", "down TEXT", "message TYPE TOKEN", "drop NUMBER".
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <sodium.h>
@@ -24,11 +23,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/parse.h"
+#include "lines.h"
 #include "relay/native.h"
 #include "relay/native_pipe.h"
-#include "relay/noise.h"
-
-#define MAX_LINE 8192
 
 static struct {
 	struct pc_native *n;
@@ -111,28 +108,12 @@ static struct pc_native_path path(void)
 					.remote = { .ip = pc_ip4(192, 0, 2, 2), .port = 5000 } };
 }
 
-/* Bytes of @text; -1: not hexadecimal, or more than @size. */
-static ssize_t bytes_of(const char *text, uint8_t *ret, size_t size)
-{
-	size_t len = text ? strlen(text) / 2 : 0;
-
-	if (!text || len > size || pc_parse_hex(text, ret, len) < 0)
-		return -1;
-	return (ssize_t)len;
-}
-
 static bool do_seed(char **words)
 {
 	struct pc_noise_keypair pair;
-	uint8_t seed[32], secret[64];
 
-	if (bytes_of(words[1], seed, 32) != 32 || me.n)
-		return false;
-	crypto_sign_seed_keypair(me.config.identity, secret, seed);
-	crypto_hash_sha256(me.config.static_secret, seed, sizeof(seed));
-	pc_noise_keypair(me.config.static_secret, &pair);
-	pc_statement_make(secret, pair.public_key, 1000, 4000000000, me.config.statement);
-	if (pc_native_new(&me.config, &ops, NULL, me.now, &me.n) < 0)
+	if (me.n || !line_seed(words[1], &me.config, &pair) ||
+	    pc_native_new(&me.config, &ops, NULL, me.now, &me.n) < 0)
 		return false;
 	printf("self %s", hex(me.config.identity, 32));
 	printf(" %s\n", hex(pair.public_key, 32));
@@ -141,7 +122,7 @@ static bool do_seed(char **words)
 
 static bool do_psk(char **words)
 {
-	return bytes_of(words[1], me.psk, 32) == 32;
+	return line_bytes(words[1], me.psk, 32) == 32;
 }
 
 static bool do_load(char **words)
@@ -153,7 +134,7 @@ static bool do_load(char **words)
 static bool do_frame(char **words)
 {
 	uint8_t frame[PC_PIPE_MAX_FRAME];
-	ssize_t len = bytes_of(words[1], frame, sizeof(frame));
+	ssize_t len = line_bytes(words[1], frame, sizeof(frame));
 	struct pc_native_path from = path();
 
 	if (len < 0 || !me.n)
@@ -169,8 +150,8 @@ static bool do_connect(char **words)
 	struct pc_native_link *link;
 	bool known = words[2] && strcmp(words[2], "-") != 0;
 
-	if (!me.n || bytes_of(words[1], identity, 32) != 32 ||
-	    (known && bytes_of(words[2], static_key, 32) != 32))
+	if (!me.n || line_bytes(words[1], identity, 32) != 32 ||
+	    (known && line_bytes(words[2], static_key, 32) != 32))
 		return false;
 	return pc_native_connect(me.n, identity, known ? static_key : NULL, &to, me.now, &link) ==
 	       0;
@@ -194,7 +175,7 @@ static bool do_heartbeat(char **words)
 	struct pc_native_msg msg = { .type = PC_NATIVE_HEARTBEAT, .has = 1u << PC_NATIVE_F_TOKEN };
 	uint8_t token[8];
 
-	if (!me.link || bytes_of(words[1], token, 8) != 8)
+	if (!me.link || line_bytes(words[1], token, 8) != 8)
 		return false;
 	for (unsigned int i = 0; i < 8; i++)
 		msg.token = msg.token << 8 | token[i];
@@ -205,7 +186,7 @@ static bool do_export(char **words)
 {
 	uint8_t context[64], key[32];
 	char label[64];
-	ssize_t len = bytes_of(words[2], context, sizeof(context));
+	ssize_t len = line_bytes(words[2], context, sizeof(context));
 
 	if (!me.link || !words[1] || len < 0)
 		return false;
@@ -228,7 +209,7 @@ static bool do_pipe(char **words)
 	    pc_parse_u64(words[1], 1, UINT32_MAX, &index) < 0 ||
 	    pc_parse_u64(words[2], 1, UINT64_MAX, &f.counter) < 0)
 		return false;
-	len = bytes_of(words[3], frame + PC_PIPE_HEADER, sizeof(frame) - PC_PIPE_HEADER);
+	len = line_bytes(words[3], frame + PC_PIPE_HEADER, sizeof(frame) - PC_PIPE_HEADER);
 	if (len < 0 || pc_pipe_hop_key(me.link, (uint32_t)index, true, key) < 0)
 		return false;
 	f.pipe = (uint32_t)index;
@@ -241,7 +222,7 @@ static bool do_pipe(char **words)
 static bool do_check(char **words)
 {
 	uint8_t frame[PC_PIPE_MAX_FRAME], key[PC_PIPE_KEY_LEN];
-	ssize_t len = bytes_of(words[1], frame, sizeof(frame));
+	ssize_t len = line_bytes(words[1], frame, sizeof(frame));
 	struct pc_pipe_frame f;
 	bool ok;
 
@@ -254,45 +235,17 @@ static bool do_check(char **words)
 	return true;
 }
 
-static const struct {
-	const char *name;
-	bool (*run)(char **words);
-} commands[] = {
+static const struct line_command commands[] = {
 	{ "seed", do_seed },	       { "psk", do_psk },	  { "load", do_load },
 	{ "frame", do_frame },	       { "connect", do_connect }, { "time", do_time },
 	{ "heartbeat", do_heartbeat }, { "export", do_export },	  { "pipe", do_pipe },
 	{ "check", do_check },
 };
 
-static bool run(char *line)
-{
-	char *words[5] = { NULL }, *save = NULL;
-	unsigned int n = 0;
-
-	for (char *word = strtok_r(line, " \n", &save); word && n < 4;
-	     word = strtok_r(NULL, " \n", &save))
-		words[n++] = word;
-	for (size_t i = 0; n && i < PC_ARRAY_SIZE(commands); i++) {
-		if (strcmp(words[0], commands[i].name) == 0)
-			return commands[i].run(words);
-	}
-	return false;
-}
-
 int main(void)
 {
-	static char line[MAX_LINE];
+	int status = lines_serve(commands, PC_ARRAY_SIZE(commands));
 
-	if (sodium_init() < 0)
-		return 1;
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	while (fgets(line, sizeof(line), stdin)) {
-		if (!run(line)) {
-			fprintf(stderr, "bad command\n");
-			return 2;
-		}
-		printf("done\n");
-	}
 	pc_native_free(me.n);
-	return 0;
+	return status;
 }

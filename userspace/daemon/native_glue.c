@@ -103,11 +103,16 @@ static void psk_of(void *ctx, const uint8_t identity[static 32], uint8_t ret_psk
 		memcpy(ret_psk, peer->psk, sizeof(peer->psk));
 }
 
-static const char *name_of(const struct pc_native_glue *g, const struct pc_native_link *link)
+const char *pc_native_peer_name(const struct pc_native_glue *g, const uint8_t identity[static 32])
 {
-	const struct pc_store_peer *peer = pc_peers_find(g->d->peers, pc_native_identity(link));
+	const struct pc_store_peer *peer = pc_peers_find(g->d->peers, identity);
 
 	return peer ? peer->name : "?";
+}
+
+static const char *name_of(const struct pc_native_glue *g, const struct pc_native_link *link)
+{
+	return pc_native_peer_name(g, pc_native_identity(link));
 }
 
 static void up(void *ctx, struct pc_native_link *link, bool renewed)

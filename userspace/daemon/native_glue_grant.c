@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Grants that peers show for their pipes: whether they are good here and now, and for how long. */
 #include "account/grant.h"
-#include "base/cleanup.h"
 #include "daemon/native_glue_int.h"
 
 _Static_assert(PC_GRANT_LEN == PC_NATIVE_GRANT_LEN, "a message carries a whole grant");
@@ -40,13 +39,6 @@ static uint64_t end_of(const struct pc_native_glue *g, uint64_t not_after_s)
 	return end - realtime < UINT64_MAX - g->now ? g->now + (end - realtime) : UINT64_MAX;
 }
 
-static const char *name_of(const struct pc_native_glue *g, const uint8_t identity[static 32])
-{
-	const struct pc_store_peer *peer = pc_peers_find(g->d->peers, identity);
-
-	return peer ? peer->name : "?";
-}
-
 uint16_t pc_native_grant_judge(void *ctx, struct pc_native_link *link, const uint8_t *grant,
 			       uint64_t *ret_until_ns)
 {
@@ -63,7 +55,7 @@ uint16_t pc_native_grant_judge(void *ctx, struct pc_native_link *link, const uin
 		return 0;
 	}
 	pc_log_limited(&g->grant_log, g->now, PC_LOG_WARNING, "a grant of peer %s is refused: %s",
-		       name_of(g, payer), text_of(verdict));
+		       pc_native_peer_name(g, payer), text_of(verdict));
 	return reason_of[verdict];
 }
 
@@ -74,5 +66,5 @@ void pc_native_grant_lapsed(void *ctx, const struct pc_hub_pipe *pipe)
 	g->grants_ended++;
 	pc_log_limited(&g->grant_log, g->now, PC_LOG_WARNING,
 		       "a grant of peer %s has run out: its pipe ends",
-		       name_of(g, pipe->ends[0].peer));
+		       pc_native_peer_name(g, pipe->ends[0].peer));
 }

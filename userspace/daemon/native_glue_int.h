@@ -71,6 +71,8 @@ extern const struct pc_hub_ops pc_native_hub_ops; /* ctx: struct pc_native_glue 
 
 /* --- native_glue.c --- */
 uint64_t pc_native_clock_s(void); /* since 1970; 0: the clock was never set */
+/* For the log: "?" where this node has no such peer. */
+const char *pc_native_peer_name(const struct pc_native_glue *g, const uint8_t identity[static 32]);
 
 /* --- native_glue_grant.c: for pc_hub_ops --- */
 uint16_t pc_native_grant_judge(void *ctx, struct pc_native_link *link, const uint8_t *grant,

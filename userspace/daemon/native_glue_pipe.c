@@ -269,7 +269,7 @@ static void port_path(const struct native_pipe *p, struct pc_hub_end *end)
 static int pipe_new(struct pc_native_glue *g, struct pc_hub_pipe *pipe)
 {
 	struct native_pipe *p = pipe->user ? pipe->user : pc_native_pipe_new(g);
-	const struct pc_store_peer *peer = pc_peers_find(g->d->peers, pipe->ends[0].peer);
+	const char *name = pc_native_peer_name(g, pipe->ends[0].peer);
 	int r;
 
 	if (!p)
@@ -283,14 +283,14 @@ static int pipe_new(struct pc_native_glue *g, struct pc_hub_pipe *pipe)
 		r = pc_native_pipe_write(g, p);
 	if (r) {
 		pc_log_limited(&g->full_log, g->now, PC_LOG_WARNING, "no pipe for peer %s: %s",
-			       peer ? peer->name : "?", pc_strerror(r));
+			       name, pc_strerror(r));
 		pipe->user = NULL;
 		pc_native_pipe_free(g, p);
 		return r;
 	}
 	pipe->user = p;
-	pc_debug("pipe %016" PRIx64 " of peer %s: slot %u", p->accounts[0].id,
-		 peer ? peer->name : "?", p->accounts[0].slot);
+	pc_debug("pipe %016" PRIx64 " of peer %s: slot %u", p->accounts[0].id, name,
+		 p->accounts[0].slot);
 	return 0;
 }
 

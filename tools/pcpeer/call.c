@@ -3,12 +3,10 @@
  * What listeners ask relays for: each has one pipe; when that falls silent it asks another relay
  * for the next, and keeps the old one until then. By grants, where it has some.
  */
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "agent.h"
-#include "base/cleanup.h"
-#include "base/err.h"
 
 #define RETRY_NS     PC_NS_PER_S
 #define RETRY_MAX_NS (30 * PC_NS_PER_S)

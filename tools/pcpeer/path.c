@@ -4,16 +4,11 @@
  * networks lose those, and a relay takes them one by one. So the kernel refuses what is too large,
  * and tells the size; from then on such datagrams are dropped before anything is done for them.
  */
-#include <inttypes.h>
 #include <netinet/in.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "agent.h"
 #include "base/cleanup.h"
-#include "base/err.h"
 
 /* The kernel forgets what routers said as soon: a path may have become wider. */
 #define PATH_NS (600 * PC_NS_PER_S)

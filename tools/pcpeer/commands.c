@@ -139,6 +139,15 @@ static int add_grant(const struct invocation *in, const char *path, const uint8_
 	return EXIT_DONE;
 }
 
+static bool names_relay(const struct config *c, const uint8_t identity[static 32])
+{
+	size_t i = 0;
+
+	while (i < c->n_relay && memcmp(c->relay[i].identity, identity, 32) != 0)
+		i++;
+	return i < c->n_relay;
+}
+
 /* Of the configuration, then of the command. */
 static int up_grants(const struct invocation *in, const struct config *c,
 		     const struct pc_identity *id, struct grants *all)
@@ -148,13 +157,10 @@ static int up_grants(const struct invocation *in, const struct config *c,
 	for (size_t i = 0; !status && i < c->n_grant + in->n_option[OPT_GRANT]; i++) {
 		const char *path =
 			i < c->n_grant ? c->grant[i] : in->option[OPT_GRANT][i - c->n_grant];
-		bool named = false;
 		struct grant g;
 
 		status = add_grant(in, path, id->public_key, all, &g);
-		for (size_t k = 0; !status && k < c->n_relay; k++)
-			named |= memcmp(g.relay, c->relay[k].identity, sizeof(g.relay)) == 0;
-		if (!status && !named)
+		if (!status && !names_relay(c, g.relay))
 			status = fail(in, EXIT_USAGE,
 				      "%s: a grant for %s, which is none of the relays", path,
 				      id_text(g.relay));
@@ -164,12 +170,9 @@ static int up_grants(const struct invocation *in, const struct config *c,
 
 static int load_psk(const struct invocation *in, struct config *c, struct psk_spec *s)
 {
-	bool named = false;
 	int rc = pc_psk_load(s->file, s->key);
 
-	for (size_t i = 0; i < c->n_relay; i++)
-		named |= memcmp(c->relay[i].identity, s->identity, sizeof(s->identity)) == 0;
-	if (!named)
+	if (!names_relay(c, s->identity))
 		return fail(in, EXIT_USAGE, "psk-file: %s is none of the relays",
 			    id_text(s->identity));
 	if (rc == PC_ERR_MALFORMED || rc == PC_ERR_RANGE)

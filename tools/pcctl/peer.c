@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "account/identity.h"
-#include "base/err.h"
 #include "base/parse.h"
 
 static int add_psk(const struct invocation *in, const char *file, json_t *args)
@@ -14,18 +13,8 @@ static int add_psk(const struct invocation *in, const char *file, json_t *args)
 	uint8_t psk[PC_PSK_LEN];
 	int rc = pc_psk_load(file, psk);
 
-	if (rc == PC_ERR_REFUSED)
-		return usage_error(in,
-				   "%s: others can read it, or it is somebody else's; its mode has "
-				   "to be 0600",
-				   file);
-	if (rc == PC_ERR_RANGE || rc == PC_ERR_MALFORMED)
-		return usage_error(in,
-				   "%s: a pre-shared key is 32 bytes, not all zero, as base64 or "
-				   "hexadecimal digits",
-				   file);
 	if (rc < 0)
-		return usage_error(in, "%s: %s", file, pc_strerror(rc));
+		return usage_error(in, "%s: %s", file, pc_psk_error(rc));
 	pc_format_hex(psk, sizeof(psk), hex);
 	json_object_set_new(args, "psk", json_string(hex));
 	explicit_bzero(psk, sizeof(psk));

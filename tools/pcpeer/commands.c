@@ -175,12 +175,7 @@ static int load_psk(const struct invocation *in, struct config *c, struct psk_sp
 	if (!names_relay(c, s->identity))
 		return fail(in, EXIT_USAGE, "psk-file: %s is none of the relays",
 			    id_text(s->identity));
-	if (rc == PC_ERR_MALFORMED || rc == PC_ERR_RANGE)
-		return fail(in, EXIT_USAGE,
-			    "%s: a pre-shared key is 32 bytes, not all zero, as base64 or "
-			    "hexadecimal digits",
-			    s->file);
-	return rc < 0 ? fail(in, EXIT_USAGE, "%s: %s", s->file, key_error(rc)) : EXIT_DONE;
+	return rc < 0 ? fail(in, EXIT_USAGE, "%s: %s", s->file, pc_psk_error(rc)) : EXIT_DONE;
 }
 
 /* Of the configuration and of the command. */

@@ -51,6 +51,8 @@ int pc_passphrase_load(const char *path, char buf[static PC_PASSPHRASE_MAX + 2],
  */
 #define PC_PSK_LEN 32
 int pc_psk_load(const char *path, uint8_t ret_psk[static PC_PSK_LEN]);
+/* What a code of it means, for the user. */
+const char *pc_psk_error(int rc);
 /*
  * Key file: one line, "pcloud-ed25519-v1 HEXSEED", or sealed by a passphrase (Argon2id and
  * XSalsa20-Poly1305) "pcloud-ed25519-sealed-v1 HEX"; mode 0600.

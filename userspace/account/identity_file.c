@@ -121,6 +121,20 @@ int pc_psk_load(const char *path, uint8_t ret_psk[static PC_PSK_LEN])
 	return rc;
 }
 
+const char *pc_psk_error(int rc)
+{
+	switch (rc) {
+	case PC_ERR_REFUSED:
+		return "others can read it, or it is somebody else's; its mode has to be 0600";
+	case PC_ERR_MALFORMED:
+	case PC_ERR_RANGE:
+		return "a pre-shared key is 32 bytes, not all zero, as base64 or hexadecimal "
+		       "digits";
+	default:
+		return pc_strerror(rc);
+	}
+}
+
 /* What follows @magic, as @len bytes: the whole text, a newline may be missing. */
 static int parse_line(const char *text, size_t text_len, const char *magic, uint8_t *ret,
 		      size_t len)

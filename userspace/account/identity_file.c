@@ -91,14 +91,13 @@ int pc_passphrase_load(const char *path, char buf[static PC_PASSPHRASE_MAX + 2],
 /* @size of @ret more than a key has, so that longer ones are noticed. */
 static int parse_psk(const char *text, size_t len, uint8_t *ret, size_t size)
 {
-	bool hex = len == 2 * PC_PSK_LEN && strspn(text, "0123456789abcdefABCDEF") >= len;
-	const char *end;
-	size_t n;
-	int rc = hex ? sodium_hex2bin(ret, size, text, len, NULL, &n, &end)
-		     : sodium_base642bin(ret, size, text, len, NULL, &n, &end,
-					 sodium_base64_VARIANT_ORIGINAL);
+	bool hex = len == 2 * PC_PSK_LEN && pc_parse_hex(text, ret, PC_PSK_LEN) == 0;
+	const char *end = text + len;
+	size_t n = PC_PSK_LEN;
 
-	if (rc < 0 || end != text + len)
+	if (!hex && (sodium_base642bin(ret, size, text, len, NULL, &n, &end,
+				       sodium_base64_VARIANT_ORIGINAL) < 0 ||
+		     end != text + len))
 		return PC_ERR_MALFORMED;
 	return n != PC_PSK_LEN || sodium_is_zero(ret, PC_PSK_LEN) ? PC_ERR_RANGE : 0;
 }

@@ -45,8 +45,7 @@ static json_t *check_taken(const struct pc_daemon *d, const struct pc_store_peer
 /* The text is not left in the command's memory. */
 static int take_psk(const char *hex, uint8_t ret_psk[static PC_PSK_LEN])
 {
-	int rc = strlen(hex) == 2 * PC_PSK_LEN ? pc_parse_hex(hex, ret_psk, PC_PSK_LEN)
-					       : PC_ERR_MALFORMED;
+	int rc = pc_parse_hex(hex, ret_psk, PC_PSK_LEN);
 
 	explicit_bzero((char *)hex, strlen(hex));
 	return rc == 0 && sodium_is_zero(ret_psk, PC_PSK_LEN) ? PC_ERR_RANGE : rc;

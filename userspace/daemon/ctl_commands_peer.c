@@ -89,10 +89,10 @@ json_t *pc_cmd_peer_add(void *ctx, json_t *args)
 	snprintf(peer.may_call, sizeof(peer.may_call), "%s", may_call);
 	peer.tenant = t->id;
 	reply = check_taken(d, &peer);
+	rc = reply ? PC_ERR_EXISTS : pc_peers_add(d->peers, &peer);
+	explicit_bzero(peer.psk, sizeof(peer.psk));
 	if (reply)
 		return reply;
-	rc = pc_peers_add(d->peers, &peer);
-	explicit_bzero(peer.psk, sizeof(peer.psk));
 	if (rc < 0)
 		return failed(d, name, rc);
 	pc_peer_id_format(peer.identity, id);

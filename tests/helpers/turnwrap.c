@@ -24,12 +24,13 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "lib/csum.h"
 
+#include "binlog.h"
 #include "turn_client.h"
 
 #define CHANNEL 0x4abc
 #define BINS	16384u
-#define BIN_MS	UINT64_C(10)
 #define TTL	64
 
 /* The same layout as in wrap.bpf.c. */
@@ -87,16 +88,12 @@ static struct header header_of(const struct sockaddr_in *from, const struct sock
 		.udp = { .from = from->sin_port, .to = to->sin_port },
 		.channel = htons(CHANNEL),
 	};
-	uint16_t words[10];
-	uint32_t sum = 0;
+	uint32_t words[5];
 
 	memcpy(h.ip.from, &from->sin_addr, sizeof(h.ip.from));
 	memcpy(h.ip.to, &to->sin_addr, sizeof(h.ip.to));
 	memcpy(words, &h.ip, sizeof(words));
-	for (int i = 0; i < 10; i++)
-		sum += words[i];
-	sum = (sum & 0xffff) + (sum >> 16);
-	h.ip.check = (uint16_t) ~(sum + (sum >> 16));
+	h.ip.check = (uint16_t)~pc_csum_fold(pc_csum_words(words, 5));
 	return h;
 }
 
@@ -161,9 +158,10 @@ static int start(struct wrap *w)
 /* The bins of the peer, in order, in real time. */
 static int write_log(const struct wrap *w)
 {
-	uint64_t shift = (pc_clock_realtime() - pc_clock_monotonic()) / 1000000 / BIN_MS;
-	uint64_t last = pc_clock_monotonic() / 1000000 / BIN_MS;
+	uint64_t shift = (pc_clock_realtime() - pc_clock_monotonic()) / BINLOG_NS;
+	uint64_t last = pc_clock_monotonic() / BINLOG_NS;
 	_cleanup_file_ FILE *f = fopen(w->log, "we");
+	struct binlog log = { .file = f, .name = "peer" };
 
 	if (!f)
 		return -errno;
@@ -174,9 +172,12 @@ static int write_log(const struct wrap *w)
 		if (bpf_map__lookup_elem(w->far.skel->maps.wrap_bins, &key, sizeof(key), &b,
 					 sizeof(b), 0))
 			return -errno;
-		if (b.number == n && b.packets)
-			fprintf(f, "%" PRIu64 " peer %" PRIu64 " %" PRIu64 " 0 0 0\n",
-				(n + shift) * BIN_MS, b.packets, b.bytes);
+		if (b.number != n)
+			continue;
+		log.bin = n + shift;
+		log.packets = b.packets;
+		log.bytes = b.bytes;
+		binlog_flush(&log);
 	}
 	return 0;
 }

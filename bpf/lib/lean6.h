@@ -17,6 +17,44 @@
 #define PC_LEAN6_HEAD  62 /* ChannelData header */
 #define PC_LEAN6_MIN   (PC_LEAN6_HEAD + PC_CHANNEL_HEADER)
 
+/* --- of both families: @six is a constant --- */
+
+static __always_inline __u32 pc_lean_ports_at(bool six)
+{
+	return six ? PC_LEAN6_PORTS : PC_LEAN_PORTS;
+}
+
+static __always_inline __u32 pc_lean_addrs_at(bool six)
+{
+	return six ? PC_LEAN6_ADDRS : PC_LEAN_ADDRS;
+}
+
+/* Where the payload of UDP begins. */
+static __always_inline __u32 pc_lean_head_at(bool six)
+{
+	return six ? PC_LEAN6_HEAD : PC_LEAN_HEAD;
+}
+
+static __always_inline __u32 pc_lean_udp_len(const void *data, bool six)
+{
+	return bpf_ntohs(*pc_u16_at(data, pc_lean_ports_at(six) + 4));
+}
+
+static __always_inline __u8 pc_lean_tos_of(const void *data, bool six)
+{
+	return six ? bpf_ntohs(*pc_u16_at(data, PC_LEAN6_TYPE + 2)) >> 4
+		   : *(__u8 *)(data + PC_LEAN_TYPE + 3);
+}
+
+/* A frame that was read, as the longer ways know it. */
+static __always_inline struct pc_pkt pc_lean_pkt(const void *data, bool six)
+{
+	return (struct pc_pkt){ .ip = (void *)data + PC_LEAN_LINK,
+				.udp = (void *)data + pc_lean_ports_at(six) };
+}
+
+/* --- IPv6 --- */
+
 struct pc_lean6 {
 	union pc_word udp;
 	__u32 payload;

@@ -8,7 +8,6 @@
 #ifndef PC_LIB_LEAN_HAIRPIN_H
 #define PC_LIB_LEAN_HAIRPIN_H
 
-#include "lib/lean_stun.h"
 #include "lib/pipe_lean.h"
 
 /* Whether a flow is half of a hairpin of this family: with PC_FLOW_UP the first, else the second.

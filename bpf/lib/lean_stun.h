@@ -14,22 +14,6 @@
 #include "lib/ports.h"
 #include "lib/stun.h"
 
-static __always_inline __u32 pc_lean_ports_at(bool six)
-{
-	return six ? PC_LEAN6_PORTS : PC_LEAN_PORTS;
-}
-
-static __always_inline __u32 pc_lean_addrs_at(bool six)
-{
-	return six ? PC_LEAN6_ADDRS : PC_LEAN_ADDRS;
-}
-
-/* Where the payload of UDP begins. */
-static __always_inline __u32 pc_lean_head_at(bool six)
-{
-	return six ? PC_LEAN6_HEAD : PC_LEAN_HEAD;
-}
-
 static __always_inline __u32 pc_lean_stun_addr(bool six)
 {
 	return six ? PC_STUN_ADDR6 : PC_STUN_ADDR4;
@@ -39,17 +23,6 @@ static __always_inline __u32 pc_lean_stun_addr(bool six)
 static __always_inline __u32 pc_lean_front(bool six)
 {
 	return six ? PC_STUN_INDICATION6 : PC_STUN_INDICATION4;
-}
-
-static __always_inline __u32 pc_lean_udp_len(const void *data, bool six)
-{
-	return bpf_ntohs(*pc_u16_at(data, pc_lean_ports_at(six) + 4));
-}
-
-static __always_inline __u8 pc_lean_tos_of(const void *data, bool six)
-{
-	return six ? bpf_ntohs(*pc_u16_at(data, PC_LEAN6_TYPE + 2)) >> 4
-		   : *(__u8 *)(data + PC_LEAN_TYPE + 3);
 }
 
 /* Words of the headers that came: new ones lie over them. */
@@ -277,15 +250,9 @@ static __noinline int pc_lean_send6(struct xdp_md *ctx)
 
 static __always_inline void pc_lean_key(union pc_key *key, const void *data, bool six)
 {
-	const void *addrs = data + pc_lean_addrs_at(six);
+	const struct pc_pkt pkt = pc_lean_pkt(data, six);
 
-	key->words[0] = *pc_u64_at(addrs, 0);
-	if (six) {
-		key->words[1] = *pc_u64_at(addrs, 8);
-		key->words[2] = *pc_u64_at(addrs, 16);
-		key->words[3] = *pc_u64_at(addrs, 24);
-	}
-	key->words[six ? 4 : 1] = *pc_u32_at(data, pc_lean_ports_at(six));
+	pc_key_packet(key, &pkt, 0, six);
 }
 
 /* Whether there is a channel, which has no place. */

@@ -17,9 +17,7 @@ export TURN_HOST=198.18.1.1 TURN_PORT=3478 TURN_USER=u TURN_PASS=p
 clients_up() {
 	need_root
 	mount_bpffs
-	topo_star
-	xdp_pass client eth0
-	xdp_pass peer eth0
+	topo_star_native
 	pcd_config "$T/pcd.conf" \
 		"relay listen = 198.18.1.1:3478" "relay listen = [fd18:1::1]:3478" \
 		"relay relay-address = 198.18.2.1" "relay relay-address = fd18:2::1" \

@@ -12,7 +12,8 @@
 #   spawn_in NAME LOG COMMAND... the same in a namespace
 #   end_pid PID [SIGNAL]         ends one of those and waits for it; sets $ENDED to its status
 #   veth NS1 IF1 NS2 IF2         a cable; XDP on either end can be given or take packets
-#   topo_star, topo_server       see there
+#   topo_star, topo_star_native, topo_server  see there
+#   long_queue NAME...           room for what eth0 of NAME sends in a burst
 #   xdp_pass NAME IF...          a program that passes everything (receivers of XDP_TX need one)
 #   mount_bpffs                  a bpffs of the test's own, in $BPFFS
 #   pcd_config FILE [LINE...]    configuration for the namespace of topo_star
@@ -270,6 +271,21 @@ topo_star() {
 	route peer add default via 198.18.2.1
 	in_ns client ping -c 1 -W 2 198.18.1.1 >/dev/null
 	in_ns peer ping -c 1 -W 2 198.18.2.1 >/dev/null
+}
+
+# The same, and both ends take what native XDP sends them.
+topo_star_native() {
+	topo_star
+	xdp_pass client eth0
+	xdp_pass peer eth0
+}
+
+# A veth whose ring is full drops; with a queue in front of it newer kernels push back instead.
+long_queue() {
+	local name
+	for name in "$@"; do
+		in_ns "$name" tc qdisc add dev eth0 root pfifo limit 20000
+	done
 }
 
 # A rented server: all it has is eth0 and the gateway behind it.

@@ -10,11 +10,8 @@
 source "$(dirname "$0")/lib.sh"
 need_root
 mount_bpffs
-topo_star
-# A veth whose ring is full drops; with a queue in front of it newer kernels push back instead.
-in_ns client tc qdisc add dev eth0 root pfifo limit 20000
-xdp_pass client eth0
-xdp_pass peer eth0
+topo_star_native
+long_queue client
 pcd_config "$T/pcd.conf" "relay xdp = native"
 start_pcd relay "$T/pcd.conf" || exit 1
 tenant u p || exit 1

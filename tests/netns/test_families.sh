@@ -9,14 +9,10 @@
 source "$(dirname "$0")/lib.sh"
 need_root
 mount_bpffs
-topo_star
+topo_star_native
 in_ns client ping -c 1 -W 2 fd18:1::1 >/dev/null
 in_ns peer ping -c 1 -W 2 fd18:2::1 >/dev/null
-# A veth whose ring is full drops; with a queue in front of it newer kernels push back instead.
-in_ns client tc qdisc add dev eth0 root pfifo limit 20000
-in_ns peer tc qdisc add dev eth0 root pfifo limit 20000
-xdp_pass client eth0
-xdp_pass peer eth0
+long_queue client peer
 pcd_config "$T/pcd.conf" "relay xdp = native" "relay listen = 198.18.1.1:3478" \
 	"relay listen = [fd18:1::1]:3478" "relay relay-address = 198.18.2.1" \
 	"relay relay-address = fd18:2::1" "relay interface = c0" "relay interface = p0" \

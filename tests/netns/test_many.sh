@@ -26,7 +26,7 @@ route relay add 198.18.64.0/18 via 198.18.1.2
 route relay add 11.0.0.0/12 via 198.18.2.2
 xdp_pass client eth0 2>/dev/null || skip_all "no native XDP on veth here"
 xdp_pass peer eth0
-in_ns client tc qdisc add dev eth0 root pfifo limit 20000
+long_queue client
 pcd_config "$T/pcd.conf" "relay xdp = native" "relay ports = 30000-$((30000 + PORTS - 1))" \
 	"relay max-sessions = $((SESSIONS + SESSIONS / 8))" "relay stranger-rate = 0" \
 	"relay stranger-net-rate = 0" "relay stranger-total-rate = 0" \

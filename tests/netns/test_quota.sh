@@ -9,9 +9,7 @@
 source "$(dirname "$0")/lib.sh"
 need_root
 mount_bpffs
-topo_star
-xdp_pass client eth0
-xdp_pass peer eth0
+topo_star_native
 
 QUOTA=2000000
 SIZE=1000

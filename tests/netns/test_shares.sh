@@ -10,10 +10,8 @@
 source "$(dirname "$0")/lib.sh"
 need_root
 mount_bpffs
-topo_star
-in_ns client tc qdisc add dev eth0 root pfifo limit 20000
-xdp_pass client eth0
-xdp_pass peer eth0
+topo_star_native
+long_queue client
 
 SIZE=1222 # 1250 bytes as sent on: 10 kbit
 

@@ -8,10 +8,8 @@
 source "$(dirname "$0")/lib.sh"
 need_root
 mount_bpffs
-topo_star
+topo_star_native
 in_ns client ping -c 1 -W 2 fd18:1::1 >/dev/null
-xdp_pass client eth0
-xdp_pass peer eth0
 
 configure() {
 	pcd_config "$T/pcd.conf" "relay xdp = native" "relay listen = 198.18.1.1:3478" \

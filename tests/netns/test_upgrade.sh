@@ -11,9 +11,7 @@ need_root
 BPFTOOL=$(command -v bpftool || echo /usr/sbin/bpftool)
 [ -x "$BPFTOOL" ] || skip_all "needs bpftool"
 mount_bpffs
-topo_star
-xdp_pass client eth0
-xdp_pass peer eth0
+topo_star_native
 pcd_config "$T/pcd.conf" "relay xdp = native" "relay max-sessions = 1024"
 start_pcd relay "$T/pcd.conf" || exit 1
 tenant u p || exit 1

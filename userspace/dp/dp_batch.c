@@ -14,6 +14,7 @@
 
 struct pc_dp_batch {
 	int err; /* first failure */
+	bool same[PC_BATCH];
 	struct {
 		uint32_t n;
 		uint8_t keys[PC_BATCH * sizeof(((struct pc_dp_item *)0)->key)];
@@ -40,19 +41,43 @@ static void write_all(struct pc_dp *dp, enum pc_dp_map map, const uint8_t *keys,
 			      : 0;
 		if (done > want)
 			done = 0;
-		for (uint32_t k = i; k < i + done; k++)
-			pc_dp_hot_set(dp, map, keys + k * info->key_size,
-				      values + k * info->value_size);
+		pc_dp_hot_set_many(dp, map, keys + i * info->key_size,
+				   values + i * info->value_size, done);
 		if (err && !dp->batch->err)
 			dp->batch->err = err == -E2BIG ? PC_ERR_FULL : err;
 	}
 }
 
+/* What is there already goes from @keys and @values. Returns how many are left. */
+static uint32_t drop_same(struct pc_dp *dp, enum pc_dp_map map, uint8_t *keys, uint8_t *values,
+			  uint32_t n)
+{
+	const struct pc_dp_map_info *info = &pc_dp_maps[map];
+	bool *same = dp->batch->same;
+	uint32_t left = 0;
+
+	pc_dp_found_again(dp, map, keys, values, n, same);
+	for (uint32_t i = 0; i < n; i++) {
+		if (same[i])
+			continue;
+		if (left < i) {
+			memcpy(keys + left * info->key_size, keys + i * info->key_size,
+			       info->key_size);
+			memcpy(values + left * info->value_size, values + i * info->value_size,
+			       info->value_size);
+		}
+		left++;
+	}
+	return left;
+}
+
 void pc_dp_batch_flush(struct pc_dp *dp, enum pc_dp_map map)
 {
 	unsigned int i = map - PC_DP_FIRST_TABLE;
+	uint8_t *keys = dp->batch->map[i].keys, *values = dp->batch->map[i].values;
+	uint32_t n = drop_same(dp, map, keys, values, dp->batch->map[i].n);
 
-	write_all(dp, map, dp->batch->map[i].keys, dp->batch->map[i].values, dp->batch->map[i].n);
+	write_all(dp, map, keys, values, n);
 	dp->batch->map[i].n = 0;
 }
 
@@ -62,8 +87,6 @@ void pc_dp_batch_add(struct pc_dp *dp, const struct pc_dp_item *item)
 	unsigned int i = item->map - PC_DP_FIRST_TABLE;
 	uint32_t at = dp->batch->map[i].n;
 
-	if (pc_dp_found_again(dp, item->map, &item->key, &item->value))
-		return;
 	memcpy(dp->batch->map[i].keys + at * info->key_size, &item->key, info->key_size);
 	memcpy(dp->batch->map[i].values + at * info->value_size, &item->value, info->value_size);
 	dp->batch->map[i].n = at + 1;

@@ -47,17 +47,11 @@ static int walk(struct pc_dp *dp, enum pc_dp_map map,
 
 static int add_up(void *arg, enum pc_dp_map map, const struct table_chunk *chunk)
 {
-	const struct pc_dp_map_info *info = &pc_dp_maps[map];
 	struct pc_dp *dp = arg;
 
 	dp->used[map] += chunk->n;
-	for (uint32_t i = 0; i < chunk->n; i++) {
-		const void *key = chunk->keys + i * info->key_size;
-		const void *value = chunk->values + i * info->value_size;
-
-		pc_dp_hot_set(dp, map, key, value);
-		pc_dp_found_add(dp, map, key, value);
-	}
+	pc_dp_hot_set_many(dp, map, chunk->keys, chunk->values, chunk->n);
+	pc_dp_found_add(dp, map, chunk->keys, chunk->values, chunk->n);
 	return 0;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * pc4_hot4 and pc4_hot6: copies of the flows in pc4_flow4 and pc4_flow6, which are the truth; the
- * program looks here first. This process is the only writer. A place is emptied before it is
- * written, so that a packet in between finds the flow in the hash map.
+ * program looks here first. This process is the only writer. A place is emptied before another flow
+ * is written there, so that a packet in between finds its flow in the hash map.
  *
  * Permissions of pc4_perm4 and pc4_perm6 are copied, too, where there is room: a channel, of which
  * more packets are to be expected, takes their place.
@@ -61,7 +61,11 @@ static int map_table(struct pc_dp *dp, unsigned int table)
 
 	if (at == MAP_FAILED)
 		return -errno;
-	dp->hot[table] = (struct pc_dp_hot){ .sets = at, .size = sets * info->value_size };
+	dp->hot[table] = (struct pc_dp_hot){
+		.sets = at,
+		.size = sets * info->value_size,
+		.shift = pc_hot_shift_of((uint32_t)sets),
+	};
 	dp->hot[table].spilt = calloc(sets / 8 + 1, 1);
 	if (!dp->hot[table].spilt)
 		return -ENOMEM;
@@ -139,15 +143,12 @@ static struct place place_at(const struct pc_dp *dp, unsigned int table, uint64_
 			       &set4->flow[way] };
 }
 
-static struct place place_of(const struct pc_dp *dp, unsigned int table, const struct hot_key *key,
-			     unsigned int way)
+static uint64_t set_of(const struct pc_dp *dp, unsigned int table, const struct hot_key *key)
 {
-	uint32_t shift = pc_hot_shift_of(pc_dp_map_entries(tables[table], dp->table_sessions));
+	uint32_t shift = dp->hot[table].shift;
 
-	return place_at(dp, table,
-			table ? pc_hot_set6(key->addrs, key->tail, shift)
-			      : pc_hot_set(key->addrs[0], key->tail, shift),
-			way);
+	return table ? pc_hot_set6(key->addrs, key->tail, shift)
+		     : pc_hot_set(key->addrs[0], key->tail, shift);
 }
 
 static bool is_free(const struct place *place)
@@ -161,7 +162,7 @@ static void set_free(const struct pc_dp *dp, unsigned int table, const struct pl
 	const struct pc_dp_hot *hot = &dp->hot[table];
 	bool spilt = hot->spilt[place->set / 8] >> place->set % 8 & 1;
 
-	__atomic_store_n(place->tail, hot->known && !spilt ? PC_HOT_KNOWN : 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(place->tail, hot->known && !spilt ? PC_HOT_KNOWN : 0, __ATOMIC_RELEASE);
 }
 
 void pc_dp_hot_known(struct pc_dp *dp)
@@ -186,34 +187,38 @@ static bool holds(const struct place *place, const struct hot_key *key)
 
 void pc_dp_hot_del(struct pc_dp *dp, enum pc_dp_map map, const void *key)
 {
+	unsigned int table = table_of(dp, map);
 	struct hot_key want;
+	uint64_t set;
 
 	if (!read_entry(dp, map, key, NULL, &want, NULL))
 		return;
+	set = set_of(dp, table, &want);
 	for (unsigned int way = 0; way < PC_HOT_WAYS; way++) {
-		struct place place = place_of(dp, table_of(dp, map), &want, way);
+		struct place place = place_at(dp, table, set, way);
 
 		if (holds(&place, &want))
-			set_free(dp, table_of(dp, map), &place);
+			set_free(dp, table, &place);
 	}
 }
 
 static void write_place(const struct place *place, const struct hot_key *key, const void *flow)
 {
-	__atomic_store_n(place->tail, 0, __ATOMIC_SEQ_CST);
+	/* What is free is not read. */
+	if (!is_free(place))
+		__atomic_store_n(place->tail, 0, __ATOMIC_SEQ_CST);
 	memcpy(place->flow, flow, sizeof(*place->flow));
 	memcpy(place->addrs, key->addrs, key->addrs_len);
 	__atomic_store_n(place->tail, key->tail, __ATOMIC_RELEASE);
 }
 
-/* A free place for @key; else, if it may @take one, that of a permission. */
-static struct place room_for(const struct pc_dp *dp, unsigned int table, const struct hot_key *key,
-			     bool take)
+/* A free place in @set; else, if it may @take one, that of a permission. */
+static struct place room_in(const struct pc_dp *dp, unsigned int table, uint64_t set, bool take)
 {
 	struct place found = { 0 };
 
 	for (unsigned int way = 0; way < PC_HOT_WAYS; way++) {
-		struct place place = place_of(dp, table, key, way);
+		struct place place = place_at(dp, table, set, way);
 
 		if (is_free(&place))
 			return place;
@@ -224,38 +229,73 @@ static struct place room_for(const struct pc_dp *dp, unsigned int table, const s
 }
 
 /* A flow has no place: the set is full of others. */
-static void spill(struct pc_dp *dp, unsigned int table, const struct hot_key *key)
+static void spill(struct pc_dp *dp, unsigned int table, uint64_t set)
 {
-	uint64_t set = place_of(dp, table, key, 0).set;
-
 	dp->hot[table].spilt[set / 8] |= (uint8_t)(1u << set % 8);
+}
+
+static void set_entry(struct pc_dp *dp, unsigned int table, uint64_t set,
+		      const struct hot_key *want, const struct pc_flow *flow)
+{
+	struct place old = { 0 }, room;
+
+	for (unsigned int way = 0; way < PC_HOT_WAYS; way++) {
+		struct place place = place_at(dp, table, set, way);
+
+		if (holds(&place, want))
+			old = place;
+	}
+	if (old.tail && !memcmp(old.flow, flow, sizeof(*flow)))
+		return;
+	/* Elsewhere, if there is room: a packet may be reading the old one. */
+	room = room_in(dp, table, set, !old.tail && !(flow->flags & PC_FLOW_PERM));
+	if (room.tail)
+		write_place(&room, want, flow);
+	else if (old.tail)
+		write_place(&old, want, flow);
+	else if (!(flow->flags & PC_FLOW_PERM))
+		spill(dp, table, set);
+	if (room.tail && old.tail)
+		set_free(dp, table, &old);
 }
 
 void pc_dp_hot_set(struct pc_dp *dp, enum pc_dp_map map, const void *key, const void *value)
 {
 	unsigned int table = table_of(dp, map);
-	struct place old = { 0 }, room;
 	struct hot_key want;
 	struct pc_flow flow;
 
-	if (!read_entry(dp, map, key, value, &want, &flow))
-		return;
-	for (unsigned int way = 0; way < PC_HOT_WAYS; way++) {
-		struct place place = place_of(dp, table, &want, way);
+	if (read_entry(dp, map, key, value, &want, &flow))
+		set_entry(dp, table, set_of(dp, table, &want), &want, &flow);
+}
 
-		if (holds(&place, &want))
-			old = place;
-	}
-	if (old.tail && !memcmp(old.flow, &flow, sizeof(flow)))
+/* Each set is somewhere else: all of a round are fetched before the first is looked at. */
+#define ROUND 16u
+
+void pc_dp_hot_set_many(struct pc_dp *dp, enum pc_dp_map map, const uint8_t *keys,
+			const uint8_t *values, uint32_t n)
+{
+	const struct pc_dp_map_info *info = &pc_dp_maps[map];
+	unsigned int table = table_of(dp, map);
+	struct hot_key want[ROUND];
+	struct pc_flow flow[ROUND];
+	uint64_t set[ROUND];
+
+	if (table == PC_DP_HOTS)
 		return;
-	/* Elsewhere, if there is room: a packet may be reading the old one. */
-	room = room_for(dp, table, &want, !old.tail && !(flow.flags & PC_FLOW_PERM));
-	if (room.tail)
-		write_place(&room, &want, &flow);
-	else if (old.tail)
-		write_place(&old, &want, &flow);
-	else if (!(flow.flags & PC_FLOW_PERM))
-		spill(dp, table, &want);
-	if (room.tail && old.tail)
-		set_free(dp, table, &old);
+	for (uint32_t i = 0, some; i < n; i += some) {
+		uint32_t kept = 0;
+
+		some = n - i < ROUND ? n - i : ROUND;
+		for (uint32_t k = i; k < i + some; k++) {
+			if (!read_entry(dp, map, keys + k * info->key_size,
+					values + k * info->value_size, &want[kept], &flow[kept]))
+				continue;
+			set[kept] = set_of(dp, table, &want[kept]);
+			__builtin_prefetch(place_at(dp, table, set[kept], 0).tail, 1);
+			kept++;
+		}
+		for (uint32_t k = 0; k < kept; k++)
+			set_entry(dp, table, set[k], &want[k], &flow[k]);
+	}
 }

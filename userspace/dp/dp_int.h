@@ -62,6 +62,7 @@ enum pc_dp_map {
 struct pc_dp_hot {
 	void *sets; /* pc_dp_map_entries() for table_sessions */
 	size_t size;
+	uint32_t shift; /* of the sets: lib/hot.h */
 	uint8_t *spilt; /* a bit for each: a flow found no place in it */
 	bool known;	/* what else is in the hash maps: nothing */
 };
@@ -219,6 +220,8 @@ void pc_dp_hot_unmap(struct pc_dp *dp);
 void pc_dp_hot_known(struct pc_dp *dp);
 /* An entry that was written, or is about to be deleted. Other maps are none of its business. */
 void pc_dp_hot_set(struct pc_dp *dp, enum pc_dp_map map, const void *key, const void *value);
+void pc_dp_hot_set_many(struct pc_dp *dp, enum pc_dp_map map, const uint8_t *keys,
+			const uint8_t *values, uint32_t n);
 void pc_dp_hot_del(struct pc_dp *dp, enum pc_dp_map map, const void *key);
 
 /* --- dp_maps.c --- */
@@ -359,9 +362,11 @@ int pc_dp_tables_count(struct pc_dp *dp);
 
 void pc_dp_found_new(struct pc_dp *dp);
 void pc_dp_found_free(struct pc_dp *dp);
-void pc_dp_found_add(struct pc_dp *dp, enum pc_dp_map map, const void *key, const void *value);
-/* In a batch: the entry is set. Whether it is there, just as it is to be. */
-bool pc_dp_found_again(struct pc_dp *dp, enum pc_dp_map map, const void *key, const void *value);
+void pc_dp_found_add(struct pc_dp *dp, enum pc_dp_map map, const uint8_t *keys,
+		     const uint8_t *values, uint32_t n);
+/* In a batch: these entries are set. Which of them are there, just as they are to be. */
+void pc_dp_found_again(struct pc_dp *dp, enum pc_dp_map map, const uint8_t *keys,
+		       const uint8_t *values, uint32_t n, bool *ret_same);
 bool pc_dp_found_all_again(const struct pc_dp *dp);
 
 /* --- dp_batch.c: while dp->batch is set --- */

@@ -292,6 +292,8 @@ void pc_turn_port_return(struct pc_turn *t, struct pc_turn_lent *lent, uint64_t 
 void pc_turn_tick(struct pc_turn *t, uint64_t now);
 uint64_t pc_turn_next_deadline(const struct pc_turn *t);
 
+/* So many sessions are about to be restored: makes room for them at once. */
+void pc_turn_expect(struct pc_turn *t, size_t sessions);
 /*
  * Takes an allocation up again after a restart; its slot is already open. Returns 0 or a negative
  * code: PC_ERR_NOT_FOUND when it has expired, -errno when its port cannot be opened again. Then it

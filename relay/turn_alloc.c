@@ -91,12 +91,15 @@ struct pc_turn_alloc *pc_turn_alloc_find(struct pc_turn *t, const struct pc_turn
 }
 
 struct pc_turn_alloc *pc_turn_alloc_new(struct pc_turn *t, const struct pc_turn_path *path,
-					struct pc_turn_tenant *tenant)
+					struct pc_turn_tenant *tenant, const char *username,
+					size_t username_len)
 {
-	struct pc_turn_alloc *a = calloc(1, sizeof(*a));
+	struct pc_turn_alloc *a = calloc(1, sizeof(*a) + username_len + 1);
 
 	if (!a)
 		return NULL;
+	a->username_len = (uint16_t)username_len;
+	memcpy(a->username, username, username_len);
 	a->t = t;
 	a->tenant = tenant;
 	a->path = *path;

@@ -144,8 +144,6 @@ static void fill_alloc(const struct pc_turn_request *req, struct pc_turn_alloc *
 	a->algorithm = req->algorithm;
 	a->key = req->key;
 	a->quota = req->user.quota;
-	a->username_len = (uint16_t)req->username_len;
-	memcpy(a->username, req->username, req->username_len);
 }
 
 /* Ports, slot, record: whatever was done is undone when a later step fails. */
@@ -236,7 +234,8 @@ void pc_turn_allocate(struct pc_turn_request *req)
 	tenant = code ? NULL : pc_turn_tenant_get(req->t, req->user.tenant);
 	if (!code)
 		code = tenant ? check_limits(req, tenant, &o) : 508;
-	a = code ? NULL : pc_turn_alloc_new(req->t, req->path, tenant);
+	a = code ? NULL
+		 : pc_turn_alloc_new(req->t, req->path, tenant, req->username, req->username_len);
 	if (!code && !a)
 		code = 508;
 	if (!code) {

@@ -114,14 +114,16 @@ struct pc_turn_alloc {
 	enum pc_auth_algorithm algorithm;
 	struct pc_auth_key key;
 	struct pc_turn_quota quota;
-	uint16_t username_len;
-	char username[PC_AUTH_NAME_MAX + 1];
 
 	struct pc_turn_permission **permissions; /* sorted by peer */
 	size_t n_permissions, cap_permissions;
 	struct pc_turn_channel **channels; /* sorted by number */
 	struct pc_turn_channel **by_peer;  /* the same, sorted by peer */
 	size_t n_channels, cap_channels;
+
+	/* As long as it has to be, with a zero: most are short, and allocations many. */
+	uint16_t username_len;
+	char username[];
 };
 
 /*
@@ -212,7 +214,8 @@ struct pc_turn_alloc *pc_turn_alloc_find(struct pc_turn *t, const struct pc_turn
 bool pc_turn_alloc_live(struct pc_turn_alloc *a, uint64_t now);
 /* Empty, in no table, holding nothing but its memory. NULL: no memory. */
 struct pc_turn_alloc *pc_turn_alloc_new(struct pc_turn *t, const struct pc_turn_path *path,
-					struct pc_turn_tenant *tenant);
+					struct pc_turn_tenant *tenant, const char *username,
+					size_t username_len);
 void pc_turn_alloc_free(struct pc_turn_alloc *a); /* counterpart of pc_turn_alloc_new */
 void pc_turn_alloc_publish(
 	struct pc_turn_alloc *a); /* into the tables; takes its place in quotas */

@@ -82,8 +82,11 @@ static int restore_ports(struct pc_turn_alloc *a, const struct pc_turn_record *r
 static struct pc_turn_alloc *restore_alloc(struct pc_turn *t, const struct pc_turn_record *r)
 {
 	struct pc_turn_tenant *tenant = pc_turn_tenant_get(t, r->tenant);
-	struct pc_turn_alloc *a = tenant ? pc_turn_alloc_new(t, &r->path, tenant) : NULL;
+	struct pc_turn_alloc *a;
 
+	if (!tenant)
+		return NULL;
+	a = pc_turn_alloc_new(t, &r->path, tenant, r->username, r->username_len);
 	if (!a)
 		return NULL;
 	a->id = r->id;
@@ -96,8 +99,6 @@ static struct pc_turn_alloc *restore_alloc(struct pc_turn *t, const struct pc_tu
 	a->algorithm = r->algorithm;
 	a->key = r->key;
 	a->quota = r->quota;
-	a->username_len = r->username_len;
-	memcpy(a->username, r->username, r->username_len);
 	return a;
 }
 
@@ -164,6 +165,13 @@ static int restore(struct pc_turn *t, const struct pc_turn_record *record, uint6
 	pc_turn_alloc_publish(a);
 	restore_bindings(a, record, now);
 	return 0;
+}
+
+/* Half empty, so that most of what is not there is found out without looking at an entry. */
+void pc_turn_expect(struct pc_turn *t, size_t sessions)
+{
+	pc_htab_reserve(&t->allocs, 2 * sessions);
+	pc_htab_reserve(&t->holders, 2 * sessions);
 }
 
 int pc_turn_restore(struct pc_turn *t, const struct pc_turn_record *record, uint64_t now)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nexthop [-p PROBE_MS] [-m N] BPFFS STATE_DIR SRC DST...
+ * nexthop [-a] [-p PROBE_MS] [-m N] BPFFS STATE_DIR SRC DST...
  * Holds next hops for the destinations and shows what the program sees of them. Lines:
  *   HOP DST index=I dev=NAME mtu=M l2=HEX   | HOP DST index=I unresolved | HOP DST unreachable
  *   CHANGED moved=N same=N                  after routes changed, over all destinations
  * -m N: besides, N addresses from 198.19.0.0 on; HOP lines are not printed for them.
+ * -a: all are asked for ahead, the last one of them is not taken then.
+ *   AHEAD found=N forgotten=N             how many had a way before they were taken, and after
  */
 #include <bpf/bpf.h>
 #include <ev.h>
@@ -91,8 +93,46 @@ static void add(const struct pc_ip *ip)
 
 	d->ip = *ip;
 	d->index = UINT32_MAX;
-	if (pc_nexthops_get(hops, &src, ip, &d->index))
+}
+
+static void take(struct dest *d)
+{
+	if (pc_nexthops_get(hops, &src, &d->ip, &d->index))
 		d->index = UINT32_MAX;
+}
+
+static unsigned int count_found(void)
+{
+	unsigned int found = 0;
+	uint32_t index;
+
+	for (unsigned int i = 0; i < n_dests; i++)
+		found += pc_nexthops_find(hops, &src, &dests[i].ip, &index) == 0;
+	return found;
+}
+
+static int take_all(bool ahead)
+{
+	struct pc_nexthops_way *ways = calloc(n_dests, sizeof(*ways));
+	unsigned int found = 0;
+
+	if (!ways)
+		return 1;
+	for (unsigned int i = 0; i < n_dests; i++)
+		ways[i] = (struct pc_nexthops_way){ src, dests[i].ip };
+	if (ahead) {
+		pc_nexthops_ahead(hops, ways, n_dests);
+		found = count_found();
+	}
+	free(ways);
+	for (unsigned int i = 0; i < n_dests - ahead; i++)
+		take(&dests[i]);
+	if (ahead) {
+		pc_nexthops_ahead_end(hops);
+		printf("AHEAD found=%u forgotten=%u\n", found, found - count_found());
+		n_dests--;
+	}
+	return 0;
 }
 
 static int open_all(const char *bpffs, const char *state_dir, struct pc_dp **ret_dp)
@@ -121,7 +161,7 @@ static int open_all(const char *bpffs, const char *state_dir, struct pc_dp **ret
 	return 77;
 }
 
-static int run(struct pc_dp *dp, char **names, int n, uint64_t probe_ms, uint64_t many)
+static int run(struct pc_dp *dp, char **names, int n, uint64_t probe_ms, uint64_t many, bool ahead)
 {
 	struct ev_loop *loop = ev_default_loop(0);
 	ev_timer tick;
@@ -146,6 +186,8 @@ static int run(struct pc_dp *dp, char **names, int n, uint64_t probe_ms, uint64_
 
 		add(&ip);
 	}
+	if (take_all(ahead))
+		return 1;
 	printf("READY entries=%u unresolved=%u\n", pc_nexthops_count(hops),
 	       pc_nexthops_unresolved(hops));
 	ev_timer_init(&tick, on_tick, 0., 0.05);
@@ -157,19 +199,23 @@ static int run(struct pc_dp *dp, char **names, int n, uint64_t probe_ms, uint64_
 int main(int argc, char **argv)
 {
 	uint64_t probe_ms = 0, many = 0;
+	bool ahead = false;
 	struct pc_dp *dp;
 	int opt, err;
 
-	while ((opt = getopt(argc, argv, "p:m:")) != -1) {
-		if (opt == 'p' ? pc_parse_u64(optarg, 1, 1000000, &probe_ms)
-			       : opt != 'm' || pc_parse_u64(optarg, 0, MAX_DESTS, &many))
+	while ((opt = getopt(argc, argv, "ap:m:")) != -1) {
+		if (opt == 'a')
+			ahead = true;
+		else if (opt == 'p' ? pc_parse_u64(optarg, 1, 1000000, &probe_ms)
+				    : opt != 'm' || pc_parse_u64(optarg, 0, MAX_DESTS, &many))
 			return 2;
 	}
 	dests = calloc((size_t)many + (size_t)argc, sizeof(*dests));
 	if (!dests || argc - optind < 4 || pc_ip_parse(argv[optind + 2], &src)) {
-		fprintf(stderr, "usage: nexthop [-p PROBE_MS] [-m N] BPFFS STATE_DIR SRC DST...\n");
+		fprintf(stderr,
+			"usage: nexthop [-a] [-p PROBE_MS] [-m N] BPFFS STATE_DIR SRC DST...\n");
 		return 2;
 	}
 	err = open_all(argv[optind], argv[optind + 1], &dp);
-	return err ? err : run(dp, argv + optind + 3, argc - optind - 3, probe_ms, many);
+	return err ? err : run(dp, argv + optind + 3, argc - optind - 3, probe_ms, many, ahead);
 }

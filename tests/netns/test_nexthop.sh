@@ -188,6 +188,27 @@ test_many() {
 	end_pid "$HOPS"
 }
 
+# The same ways when they are asked for together, as those of the sessions of an earlier daemon.
+test_ahead() {
+	start -a -m 3000 "$BPFFS/pcd" "$T/state" 198.18.1.2 "$FAR" 198.18.1.2 198.18.3.1 192.0.2.9 \
+		"$FAR" 198.18.3.99
+	check "all that have a way are known ahead, and what nobody took is forgotten" \
+		grep -q 'AHEAD found=3004 forgotten=1$' "$LOG" || diag <"$LOG"
+	check "behind two gateways and a neighbour" grep -q 'READY entries=3 ' "$LOG" || diag <"$LOG"
+	becomes "the way is that of one asked alone" 5 "$FAR" dev=e0 mtu=1500 "$(l2 e0 one)"
+	becomes "also through the other interface" 5 198.18.3.1 "$(l2 e1 two)"
+	becomes "an address of this host has no way" 1 198.18.1.2 unreachable
+	becomes "nor has one without a route" 1 192.0.2.9 unreachable
+	route host add 192.0.2.0/24 via 198.18.3.1
+	becomes "until there is one" 5 192.0.2.9 "$(l2 e1 two)"
+	route host del 192.0.2.0/24
+	becomes "and then none again" 5 192.0.2.9 unreachable
+	route host replace 198.19.0.0/16 via 198.18.3.1
+	check "and all follow their route" wait_for 10 grep -q 'CHANGED moved=2999' "$LOG"
+	route host replace 198.19.0.0/16 via 198.18.1.1
+	end_pid "$HOPS"
+}
+
 test_ipv6() {
 	start "$BPFFS/pcd" "$T/state" fd18:1::2 fd18:1::1
 	becomes "an IPv6 neighbour is resolved" 5 fd18:1::1 dev=e0 \
@@ -235,6 +256,7 @@ test_routes
 test_links
 test_lost
 test_many
+test_ahead
 test_ipv6
 test_vlan
 finish

@@ -90,6 +90,30 @@ static void test_grows(void **state)
 	assert_true(pc_htab_init(&t, SIZE_MAX) < 0);
 }
 
+/* Room is made once, for what is there too, and never taken away. */
+static void test_reserve(void **state)
+{
+	struct pc_htab t;
+	size_t mask;
+
+	assert_int_equal(pc_htab_init(&t, 4), 0);
+	for (uint32_t i = 0; i < ENTRIES / 2; i++)
+		pc_htab_insert(&t, &entries[i].node, i);
+	pc_htab_reserve(&t, 2 * ENTRIES);
+	mask = t.mask;
+	assert_true(mask + 1 >= 2 * ENTRIES);
+	for (uint32_t i = ENTRIES / 2; i < ENTRIES; i++)
+		pc_htab_insert(&t, &entries[i].node, i);
+	pc_htab_reserve(&t, 1);
+	assert_int_equal(t.mask, mask);
+	assert_int_equal(t.count, ENTRIES);
+	for (uint32_t i = 0; i < ENTRIES; i++)
+		assert_ptr_equal(pc_htab_first(&t, i), &entries[i].node);
+	pc_htab_reserve(&t, SIZE_MAX);
+	assert_int_equal(t.mask, mask);
+	pc_htab_free(&t);
+}
+
 static void test_iterate_and_remove(void **state)
 {
 	struct pc_htab_iter it = { 0 };
@@ -137,9 +161,8 @@ static void test_absent_and_empty(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_against_array),
-		cmocka_unit_test(test_grows),
-		cmocka_unit_test(test_iterate_and_remove),
+		cmocka_unit_test(test_against_array),	 cmocka_unit_test(test_grows),
+		cmocka_unit_test(test_reserve),		 cmocka_unit_test(test_iterate_and_remove),
 		cmocka_unit_test(test_absent_and_empty),
 	};
 

@@ -33,9 +33,8 @@ static void link_node(struct pc_hnode **buckets, size_t mask, struct pc_hnode *n
 	*head = n;
 }
 
-static void grow(struct pc_htab *t)
+static void resize(struct pc_htab *t, size_t size)
 {
-	size_t size = 2 * (t->mask + 1);
 	struct pc_hnode **buckets, *n, *next;
 
 	if (size > BUCKETS_MAX)
@@ -54,10 +53,20 @@ static void grow(struct pc_htab *t)
 	t->mask = size - 1;
 }
 
+void pc_htab_reserve(struct pc_htab *t, size_t n)
+{
+	size_t size = t->mask + 1;
+
+	while (size < n && size <= BUCKETS_MAX)
+		size *= 2;
+	if (size > t->mask + 1)
+		resize(t, size);
+}
+
 void pc_htab_insert(struct pc_htab *t, struct pc_hnode *n, uint64_t hash)
 {
 	if (t->count > t->mask)
-		grow(t);
+		resize(t, 2 * (t->mask + 1));
 	n->hash = hash;
 	link_node(t->buckets, t->mask, n);
 	t->count++;

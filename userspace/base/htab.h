@@ -25,6 +25,8 @@ struct pc_htab {
 /* @hint: expected entries. Returns 0 or -ENOMEM. */
 int pc_htab_init(struct pc_htab *t, size_t hint);
 void pc_htab_free(struct pc_htab *t); /* frees the buckets, not the entries */
+/* Room for @n entries in all, so that it need not grow on the way there. */
+void pc_htab_reserve(struct pc_htab *t, size_t n);
 /* Inserting cannot fail: when growing fails the chains get longer. */
 void pc_htab_insert(struct pc_htab *t, struct pc_hnode *n, uint64_t hash);
 void pc_htab_remove(struct pc_htab *t, struct pc_hnode *n);

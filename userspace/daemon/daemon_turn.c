@@ -13,8 +13,13 @@
 #include "daemon/host.h"
 #include "daemon/io.h"
 #include "daemon/native_glue.h"
+#include "daemon/nexthop.h"
 #include "daemon/record.h"
 #include "daemon/turn_glue.h"
+
+/* Memory for records at first, and ways that are asked for together. */
+#define PC_RESTORE_ROOM (1 << 20)
+#define PC_RESTORE_WAYS 256
 
 PC_DEFINE_CLEANUP(policy, struct pc_policy, pc_policy_free)
 
@@ -146,50 +151,116 @@ void pc_daemon_drain(struct pc_daemon *d, bool on)
 
 /* --- sessions of the store --- */
 
+/* A record in the arena; the next one lies behind its bytes. */
 struct stored {
-	struct stored *next;
 	uint64_t id;
-	size_t len;
+	uint64_t len;
 	uint8_t bytes[];
 };
 
 struct restore {
 	struct pc_daemon *d;
-	struct stored *first;
+	uint8_t *arena;
+	size_t used, room, n;
 	struct pc_record record;
+	struct pc_nexthops_way ways[PC_RESTORE_WAYS];
+	size_t n_ways;
 	uint64_t *taken; /* bit by slot */
 	unsigned int restored, dropped;
 };
 
 static void restore_free(struct restore **r)
 {
-	struct stored *next;
-
 	if (!*r)
 		return;
-	for (struct stored *s = (*r)->first; s; s = next) {
-		next = s->next;
-		pc_auth_wipe(s->bytes, s->len);
-		free(s);
-	}
+	if ((*r)->arena)
+		pc_auth_wipe((*r)->arena, (*r)->used);
+	free((*r)->arena);
 	free((*r)->taken);
 	pc_auth_wipe(*r, sizeof(**r));
 	free(*r);
 }
 
+static bool make_room(struct restore *r, size_t size)
+{
+	size_t room = r->room ? r->room : PC_RESTORE_ROOM;
+	uint8_t *arena;
+
+	while (room - r->used < size)
+		room *= 2;
+	if (room == r->room)
+		return true;
+	arena = malloc(room);
+	if (!arena)
+		return false;
+	/* Not realloc: keys are in it. */
+	if (r->used)
+		memcpy(arena, r->arena, r->used);
+	if (r->arena)
+		pc_auth_wipe(r->arena, r->used);
+	free(r->arena);
+	r->arena = arena;
+	r->room = room;
+	return true;
+}
+
+static size_t stored_size(size_t len)
+{
+	return (sizeof(struct stored) + len + 7) & ~(size_t)7;
+}
+
 static int collect(void *arg, uint64_t id, const void *record, size_t len)
 {
 	struct restore *r = arg;
-	struct stored *s = malloc(sizeof(*s) + len);
+	struct stored *s;
 
-	if (!s)
+	if (!make_room(r, stored_size(len)))
 		return -ENOMEM;
-	s->next = r->first;
+	s = (struct stored *)(r->arena + r->used);
 	s->id = id;
 	s->len = len;
 	memcpy(s->bytes, record, len);
-	r->first = s;
+	r->used += stored_size(len);
+	r->n++;
 	return 0;
+}
+
+/* The first at NULL; NULL behind the last. */
+static const struct stored *stored_next(const struct restore *r, const struct stored *s)
+{
+	size_t at = s ? (size_t)((const uint8_t *)s - r->arena) + stored_size(s->len) : 0;
+
+	return at < r->used ? (const struct stored *)(r->arena + at) : NULL;
+}
+
+static void add_way(struct restore *r, const struct pc_ip *src, const struct pc_ip *dst)
+{
+	r->ways[r->n_ways++] = (struct pc_nexthops_way){ *src, *dst };
+	if (r->n_ways < PC_RESTORE_WAYS)
+		return;
+	pc_nexthops_ahead(r->d->nexthops, r->ways, r->n_ways);
+	r->n_ways = 0;
+}
+
+/* A question to the kernel for each way that sessions take costs most of a start. */
+static void ask_ways(struct restore *r)
+{
+	const struct pc_turn_record *t = &r->record.turn;
+
+	pc_nexthops_expect(r->d->nexthops, r->n);
+	for (const struct stored *s = stored_next(r, NULL); s; s = stored_next(r, s)) {
+		if (pc_record_decode(s->bytes, s->len, &r->record))
+			continue;
+		add_way(r, &t->path.server.ip, &t->path.client.ip);
+		for (size_t i = 0; i < t->n_permissions; i++) {
+			const struct pc_ip *peer = &t->permissions[i].peer;
+
+			for (size_t k = 0; k < PC_ARRAY_SIZE(t->relayed); k++)
+				if (t->relayed[k].ip.family == peer->family)
+					add_way(r, &t->relayed[k].ip, peer);
+		}
+	}
+	pc_nexthops_ahead(r->d->nexthops, r->ways, r->n_ways);
 }
 
 /* NULL when the session goes on, else why it cannot. */
@@ -222,7 +293,7 @@ static const char *restore_one(struct restore *r, const struct stored *s, uint64
 
 static void restore_all(struct restore *r, uint64_t now)
 {
-	for (const struct stored *s = r->first; s; s = s->next) {
+	for (const struct stored *s = stored_next(r, NULL); s; s = stored_next(r, s)) {
 		const char *why = restore_one(r, s, now);
 		int err;
 
@@ -269,15 +340,21 @@ void pc_daemon_turn_restore(struct pc_daemon *d)
 		pc_error("sessions are not taken up again: %s", pc_strerror(err));
 		return;
 	}
+	pc_turn_expect(d->turn, r->n);
+	pc_glue_expect(d->glue, r->n);
+	if (d->nexthops)
+		ask_ways(r);
 	pc_dp_batch_begin(d->dp);
 	restore_all(r, now);
+	if (d->nexthops)
+		pc_nexthops_ahead_end(d->nexthops);
 	/* Set one by one, each finds out whether the kernel or user space has it. */
 	if (pc_dp_batch_end(d->dp))
 		pc_turn_resync_flows(d->turn, now);
 	pc_native_glue_adopt(d, d->native, r->taken);
 	close_others(r, now);
 	swept = pc_glue_sweep(d->glue);
-	if (r->first || swept > 0)
+	if (r->n || swept > 0)
 		pc_info("adopted %u sessions, %zu flows, %zu permissions; dropped %u sessions, %d "
 			"kernel entries; in %llu ms",
 			r->restored, pc_glue_flows(d->glue), pc_glue_perms(d->glue), r->dropped,

@@ -69,6 +69,7 @@ struct pc_nexthops {
 	bool moved;	  /* some destination got another entry in this round */
 	bool unreachable; /* someone was told so: a new route is news for them */
 	uint64_t started_ns;
+	size_t n_ahead; /* destinations that nobody holds yet */
 };
 
 static uint64_t dest_hash(const struct pc_nexthops *n, const struct pc_ip *src,
@@ -105,23 +106,46 @@ static void dest_free(struct pc_nexthops *n, struct dest *d)
 }
 
 /*
- * Asks the kernel which way @dst is and takes a reference on the entry of that way. @mtu: of the
- * path, 0 if it is that of the route.
+ * Takes a reference on the entry of the way that @route is to @dst. @mtu: of the path, 0 if it is
+ * that of the route.
  */
+static int entry_of(struct pc_nexthops *n, const struct pc_rtnl_route *route,
+		    const struct pc_ip *dst, uint32_t mtu, struct pc_nexthop_entry **ret_entry)
+{
+	struct pc_nexthop_key key = { .family = dst->family };
+
+	/* Local, broadcast and multicast destinations, tunnels: not for the data plane. */
+	if (route->type != RTN_UNICAST || !route->oif || route->encap)
+		return -ENETUNREACH;
+	key.oif = route->oif;
+	key.mtu = mtu && (!route->mtu || mtu < route->mtu) ? mtu : route->mtu;
+	key.via = route->gateway.family ? route->gateway : *dst;
+	return pc_nexthop_entry_get(&n->table, &key, pc_clock_monotonic(), ret_entry);
+}
+
+/* Asks the kernel which way @dst is. */
 static int look_up(struct pc_nexthops *n, const struct pc_ip *src, const struct pc_ip *dst,
 		   uint32_t mtu, struct pc_nexthop_entry **ret_entry)
 {
-	struct pc_nexthop_key key = { .family = dst->family };
 	struct pc_rtnl_route route;
 
-	/* Local, broadcast and multicast destinations, tunnels: not for the data plane. */
-	if (pc_rtnl_route_get(n->rtnl, src, dst, 0, &route) || route.type != RTN_UNICAST ||
-	    !route.oif || route.encap)
+	if (pc_rtnl_route_get(n->rtnl, src, dst, 0, &route))
 		return -ENETUNREACH;
-	key.oif = route.oif;
-	key.mtu = mtu && (!route.mtu || mtu < route.mtu) ? mtu : route.mtu;
-	key.via = route.gateway.family ? route.gateway : *dst;
-	return pc_nexthop_entry_get(&n->table, &key, pc_clock_monotonic(), ret_entry);
+	return entry_of(n, &route, dst, mtu, ret_entry);
+}
+
+/* @entry: one that is referred to, or NULL: there is none. */
+static struct dest *dest_new(struct pc_nexthops *n, const struct pc_ip *src,
+			     const struct pc_ip *dst, struct pc_nexthop_entry *entry)
+{
+	struct dest *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return NULL;
+	*d = (struct dest){ .src = *src, .dst = *dst, .round = n->round, .entry = entry };
+	pc_htab_insert(&n->dests, &d->node, dest_hash(n, src, dst));
+	TAILQ_INSERT_TAIL(&n->order, d, link);
+	return d;
 }
 
 static int dest_resolve(struct pc_nexthops *n, struct dest *d)
@@ -141,6 +165,7 @@ int pc_nexthops_get(struct pc_nexthops *n, const struct pc_ip *src, const struct
 		    uint32_t *ret_index)
 {
 	struct dest *d = dest_find(n, src, dst);
+	bool known = d;
 	int err = 0;
 
 	if (src->family != dst->family || !pc_ip_len(dst))
@@ -152,23 +177,19 @@ int pc_nexthops_get(struct pc_nexthops *n, const struct pc_ip *src, const struct
 
 		err = look_up(n, src, dst, 0, &entry);
 		if (!err) {
-			d = calloc(1, sizeof(*d));
+			d = dest_new(n, src, dst, entry);
 			if (!d) {
 				pc_nexthop_entry_put(entry, pc_clock_monotonic());
 				return -ENOMEM;
 			}
-			*d = (struct dest){
-				.src = *src, .dst = *dst, .round = n->round, .entry = entry
-			};
-			pc_htab_insert(&n->dests, &d->node, dest_hash(n, src, dst));
-			TAILQ_INSERT_TAIL(&n->order, d, link);
 		}
 	}
 	if (err) {
 		n->unreachable = true;
 		return err;
 	}
-	d->refs++;
+	if (!d->refs++ && known)
+		n->n_ahead--;
 	*ret_index = d->entry->index;
 	return 0;
 }
@@ -192,6 +213,62 @@ int pc_nexthops_find(struct pc_nexthops *n, const struct pc_ip *src, const struc
 		return -ENETUNREACH;
 	*ret_index = d->entry->index;
 	return 0;
+}
+
+/* --- many at once --- */
+
+/* New ones only; what goes wrong with one is found out again by who wants it. */
+static void resolve_new(struct pc_nexthops *n, struct dest *const *dests, size_t count)
+{
+	struct pc_rtnl_ask asks[PC_RTNL_MANY];
+
+	for (size_t i = 0; i < count; i++)
+		asks[i] = (struct pc_rtnl_ask){ .src = dests[i]->src, .dst = dests[i]->dst };
+	pc_rtnl_routes_get(n->rtnl, asks, count);
+	for (size_t i = 0; i < count; i++) {
+		if (asks[i].err == 0)
+			entry_of(n, &asks[i].route, &asks[i].dst, 0, &dests[i]->entry);
+	}
+}
+
+void pc_nexthops_expect(struct pc_nexthops *n, size_t ways)
+{
+	pc_htab_reserve(&n->dests, 2 * ways);
+}
+
+void pc_nexthops_ahead(struct pc_nexthops *n, const struct pc_nexthops_way *ways, size_t count)
+{
+	struct dest *dests[PC_RTNL_MANY];
+	size_t n_dests = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct pc_ip *src = &ways[i].src, *dst = &ways[i].dst;
+		struct dest *d = NULL;
+
+		if (src->family == dst->family && pc_ip_len(dst) && !dest_find(n, src, dst))
+			d = dest_new(n, src, dst, NULL);
+		if (d) {
+			dests[n_dests++] = d;
+			n->n_ahead++;
+		}
+		if (n_dests == PC_RTNL_MANY || (n_dests && i + 1 == count)) {
+			resolve_new(n, dests, n_dests);
+			n_dests = 0;
+		}
+	}
+}
+
+void pc_nexthops_ahead_end(struct pc_nexthops *n)
+{
+	struct dest *d, *next;
+
+	for (d = TAILQ_FIRST(&n->order); d && n->n_ahead; d = next) {
+		next = TAILQ_NEXT(d, link);
+		if (d->refs)
+			continue;
+		n->n_ahead--;
+		dest_free(n, d);
+	}
 }
 
 unsigned int pc_nexthops_count(const struct pc_nexthops *n)

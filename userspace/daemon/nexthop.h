@@ -35,6 +35,17 @@ void pc_nexthops_put(struct pc_nexthops *n, const struct pc_ip *src, const struc
 int pc_nexthops_find(struct pc_nexthops *n, const struct pc_ip *src, const struct pc_ip *dst,
 		     uint32_t *ret_index);
 /*
+ * Ways that are about to be asked for one by one: all that are not known are found out together.
+ * So many are to be expected.
+ * pc_nexthops_ahead_end() forgets those that nobody took.
+ */
+struct pc_nexthops_way {
+	struct pc_ip src, dst;
+};
+void pc_nexthops_expect(struct pc_nexthops *n, size_t ways);
+void pc_nexthops_ahead(struct pc_nexthops *n, const struct pc_nexthops_way *ways, size_t count);
+void pc_nexthops_ahead_end(struct pc_nexthops *n);
+/*
  * A router on the way from @src to @dst forwards no more than @mtu bytes. What is larger is left to
  * user space, which may fragment it, for ten minutes: then the way may have become another.
  * Destinations that nobody holds are none of ours: false.

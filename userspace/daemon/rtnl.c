@@ -18,6 +18,8 @@
 /* Datagrams read in one go, so that a storm of notifications cannot hold the loop. */
 #define EVENTS_BATCH  256
 #define EVENTS_RCVBUF (1 << 20)
+/* Room for the answers of PC_RTNL_MANY questions. */
+#define ANSWERS_RCVBUF (1 << 18)
 
 struct pc_rtnl {
 	struct nl_sock *sk;
@@ -25,6 +27,7 @@ struct pc_rtnl {
 	int (*on_message)(struct nlmsghdr *h, void *arg);
 	void *arg;
 	bool answered;
+	uint32_t raw_seq; /* of questions that do not go through libnl */
 };
 
 struct pc_rtnl_events {
@@ -78,6 +81,8 @@ int pc_rtnl_open(struct pc_rtnl **ret_rtnl)
 	nl_socket_modify_cb(r->sk, NL_CB_VALID, NL_CB_CUSTOM, on_valid, r);
 	nl_socket_modify_err_cb(r->sk, NL_CB_CUSTOM, on_error, r);
 	err = nl_connect(r->sk, NETLINK_ROUTE);
+	if (err >= 0)
+		nl_socket_set_buffer_size(r->sk, ANSWERS_RCVBUF, 0);
 	/* An answer is there when the question was sent; what is not there will never come. */
 	if (err >= 0)
 		err = nl_socket_set_nonblocking(r->sk);
@@ -85,6 +90,13 @@ int pc_rtnl_open(struct pc_rtnl **ret_rtnl)
 		return err == -NLE_NOMEM ? -ENOMEM : -EIO;
 	*ret_rtnl = TAKE_PTR(r);
 	return 0;
+}
+
+int pc_rtnl_raw(struct pc_rtnl *r, uint32_t n, uint32_t *ret_first)
+{
+	*ret_first = r->raw_seq;
+	r->raw_seq += n;
+	return nl_socket_get_fd(r->sk);
 }
 
 void pc_rtnl_close(struct pc_rtnl *r)

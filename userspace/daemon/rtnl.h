@@ -66,6 +66,16 @@ PC_DEFINE_CLEANUP(rtnl, struct pc_rtnl, pc_rtnl_close)
  */
 int pc_rtnl_route_get(struct pc_rtnl *r, const struct pc_ip *src, const struct pc_ip *dst,
 		      uint32_t oif, struct pc_rtnl_route *ret_route);
+/* A question like that, of any interface, and what came of it. */
+struct pc_rtnl_ask {
+	struct pc_ip src, dst; /* of one family */
+	int err;
+	struct pc_rtnl_route route;
+};
+/* That many are asked with two system calls. */
+#define PC_RTNL_MANY 64
+/* Answers all of them. */
+void pc_rtnl_routes_get(struct pc_rtnl *r, struct pc_rtnl_ask *asks, size_t n);
 /* Calls @fn for every next hop of every default route. */
 int pc_rtnl_default_routes(struct pc_rtnl *r, uint8_t family,
 			   void (*fn)(void *arg, const struct pc_rtnl_route *route), void *arg);
@@ -101,6 +111,11 @@ void pc_rtnl_events_close(struct pc_rtnl_events *e);
 int pc_rtnl_events_fd(const struct pc_rtnl_events *e); /* readable when something happened */
 /* Delivers what is there, boundedly. 0, or -ENOBUFS when notifications were lost. */
 int pc_rtnl_events_read(struct pc_rtnl_events *e);
+
+/* --- for rtnl_many.c --- */
+
+/* The socket, and the first of @n sequence numbers that no earlier question had. */
+int pc_rtnl_raw(struct pc_rtnl *r, uint32_t n, uint32_t *ret_first);
 
 /* --- parsing (rtnl_parse.c) --- */
 

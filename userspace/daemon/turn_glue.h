@@ -16,6 +16,8 @@ extern const struct pc_turn_ops pc_glue_ops; /* ctx: struct pc_glue */
 int pc_glue_new(struct pc_daemon *d, struct pc_glue **ret_glue);
 /* Forgets what the kernel has without deleting it. */
 void pc_glue_free(struct pc_glue *g);
+/* So many sessions are about to be restored: makes room for them at once. */
+void pc_glue_expect(struct pc_glue *g, size_t sessions);
 /*
  * Deletes flows, permissions and ports of the kernel that no restored session asked for. Returns
  * how many entries, or a negative code.

@@ -312,9 +312,12 @@ static struct pc_dp_perm perm_to_dp(const struct pc_glue *g, const struct perm *
 /* Whether packets of the peer have to reach user space. */
 static void perm_miss(struct pc_glue *g, struct perm *p, bool missed)
 {
-	struct port *port = port_find(g, &p->ends.relayed);
+	struct port *port;
 
-	if (p->missed == missed || !port)
+	if (p->missed == missed)
+		return;
+	port = port_find(g, &p->ends.relayed);
+	if (!port)
 		return;
 	p->missed = missed;
 	port->missing += missed ? 1 : -1u;
@@ -410,6 +413,12 @@ void pc_glue_perm_del(void *ctx, const struct pc_turn_perm *perm)
 }
 
 /* --- what an earlier daemon left --- */
+
+void pc_glue_expect(struct pc_glue *g, size_t sessions)
+{
+	pc_htab_reserve(&g->flows, 2 * sessions);
+	pc_htab_reserve(&g->perms, 2 * sessions);
+}
 
 static bool keep_flow(const struct pc_glue *g, const struct pc_dp_entry *e)
 {

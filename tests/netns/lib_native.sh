@@ -176,6 +176,12 @@ start_peer() {
 	}
 }
 
+# What b offers at 127.0.0.1:7000: all that comes goes back.
+echo_service() {
+	spawn_in b "$T/sink.log" "$PC_HELPERS/udpsink" 127.0.0.1:7000 1000000000 600000 echo
+	wait_for 5 grep -qs ready "$T/sink.log"
+}
+
 # talk RATE SECONDS [SIZE]: from a's listener on 127.0.0.1:7000 to b and back; JSON in $TALK
 talk() {
 	TALK=$(in_ns a timeout 60 python3 "$TOP/tests/helpers/udptalk.py" 127.0.0.1 7000 "$@")

@@ -56,8 +56,7 @@ is "connect says the same" "$? $(grep -c 'has run out' "$T/err")" "2 1"
 # --- one that runs out ---
 start_peer b 1 || exit 1
 start_peer a 1 || exit 1
-spawn_in b "$T/sink.log" "$PC_HELPERS/udpsink" 127.0.0.1:7000 1000000000 600000 echo
-wait_for 5 grep -qs ready "$T/sink.log"
+echo_service
 peer b trust add "$A" >/dev/null
 peer b expose udp:7000 --to 127.0.0.1:7000 >/dev/null
 peer a connect "$B" udp:7000 --listen 127.0.0.1:7000 --grant "$T/elsewhere" 2>"$T/err"

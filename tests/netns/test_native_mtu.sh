@@ -31,8 +31,7 @@ wait_for 10 in_ns b ping -6 -c 1 -W 1 fd00:5::101 >/dev/null
 start_relay 1 "listen = [fd00:5::101]:3478" || exit 1
 know_peers 1 || exit 1
 start_peer b 1 || exit 1
-spawn_in b "$T/sink.log" "$PC_HELPERS/udpsink" 127.0.0.1:7000 1000000000 600000 echo
-wait_for 5 grep -qs ready "$T/sink.log"
+echo_service
 peer b trust add "$A" >/dev/null
 peer b expose udp:7000 --to 127.0.0.1:7000 >/dev/null
 

@@ -19,8 +19,7 @@ check "and once it does, the peer registers by itself" wait_for 10 is_now a '.re
 start_peer b 1 || exit 1
 ok "both peers register with the relay"
 check "the peers cannot reach each other" bash -c "! nsenter --net=/run/netns/$(ns a) ping -c 1 -W 1 192.168.2.2 >/dev/null"
-spawn_in b "$T/sink.log" "$PC_HELPERS/udpsink" 127.0.0.1:7000 1000000000 600000 echo
-wait_for 5 grep -qs ready "$T/sink.log"
+echo_service
 
 # --- consent ---
 peer b expose udp:7000 --to 127.0.0.1:7000 >/dev/null

@@ -54,8 +54,7 @@ up() {
 up --psk-file "${RELAY_ID[1]}=$T/psk"
 check "with the key it registers" wait_for 10 is_now a '.relays[0].registered' true
 start_peer b 1 || exit 1
-spawn_in b "$T/sink.log" "$PC_HELPERS/udpsink" 127.0.0.1:7000 1000000000 600000 echo
-wait_for 5 grep -qs ready "$T/sink.log"
+echo_service
 peer b trust add "$A" >/dev/null
 peer b expose udp:7000 --to 127.0.0.1:7000 >/dev/null
 peer a connect "$B" udp:7000 --listen 127.0.0.1:7000 >/dev/null

@@ -126,6 +126,15 @@ static unsigned int allocate(struct client *c)
 	return request(c, PC_STUN_ALLOCATE, NULL);
 }
 
+/* The daemon, with one session of a tenant. */
+static void start_with(struct client *c)
+{
+	assert_int_equal(start(), 0);
+	add_tenant("t");
+	client_open(c);
+	assert_int_equal(allocate(c), 0);
+}
+
 /* --- starting --- */
 
 static void test_first_start(void **state)
@@ -252,11 +261,8 @@ static void test_store_locked(void **state)
 	struct client c, e;
 	sqlite3 *db;
 
-	assert_int_equal(start(), 0);
-	add_tenant("t");
-	client_open(&c);
+	start_with(&c);
 	client_open(&e);
-	assert_int_equal(allocate(&c), 0);
 	assert_int_equal(sqlite3_open(in_dir("state/pcd.db"), &db), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
 	logged();
@@ -284,10 +290,7 @@ static void test_restart(void **state)
 	struct pc_turn_stats stats;
 	struct client c;
 
-	assert_int_equal(start(), 0);
-	add_tenant("t");
-	client_open(&c);
-	assert_int_equal(allocate(&c), 0);
+	start_with(&c);
 	assert_int_equal(request(&c, PC_STUN_CHANNEL_BIND, &peer), 0);
 	end(false);
 	logged();
@@ -323,10 +326,7 @@ static void test_port_lost(void **state)
 	struct pc_addr relayed;
 	struct client c;
 
-	assert_int_equal(start(), 0);
-	add_tenant("t");
-	client_open(&c);
-	assert_int_equal(allocate(&c), 0);
+	start_with(&c);
 	assert_int_equal(pc_turn_each(d.turn, first_relayed, &relayed), 1);
 	end(false);
 	sa.sin_port = htons(relayed.port);
@@ -346,10 +346,7 @@ static void test_kernel_tables(void **state)
 	struct pc_addr peer = { .ip = pc_ip4(8, 8, 8, 8), .port = 40000 };
 	struct client c;
 
-	assert_int_equal(start(), 0);
-	add_tenant("t");
-	client_open(&c);
-	assert_int_equal(allocate(&c), 0);
+	start_with(&c);
 	assert_int_equal(pc_dp_fake_ports(), 1);
 	assert_int_equal(request(&c, PC_STUN_CHANNEL_BIND, &peer), 0);
 	assert_int_equal(pc_dp_fake_perms(), 2);
@@ -374,10 +371,7 @@ static void test_tenant_gone(void **state)
 	struct pc_turn_stats stats;
 	struct client c;
 
-	assert_int_equal(start(), 0);
-	add_tenant("t");
-	client_open(&c);
-	assert_int_equal(allocate(&c), 0);
+	start_with(&c);
 	assert_int_equal(pc_users_del(d.users, pc_users_find(d.users, "t")->id), 0);
 	end(false);
 	assert_int_equal(start(), 0);
@@ -439,10 +433,7 @@ static void test_reload_cuts(void **state)
 	char err[512] = "";
 	struct client c;
 
-	assert_int_equal(start(), 0);
-	add_tenant("t");
-	client_open(&c);
-	assert_int_equal(allocate(&c), 0);
+	start_with(&c);
 	assert_int_equal(request(&c, PC_STUN_CHANNEL_BIND, &peer), 0);
 	write_config("deny-peer = 8.0.0.0/8");
 	assert_int_equal(pc_daemon_reload(&d, err, sizeof(err)), 0);
@@ -458,11 +449,8 @@ static void test_drain(void **state)
 {
 	struct client c, e;
 
-	assert_int_equal(start(), 0);
-	add_tenant("t");
-	client_open(&c);
+	start_with(&c);
 	client_open(&e);
-	assert_int_equal(allocate(&c), 0);
 	pc_daemon_drain(&d, true);
 	assert_int_equal(allocate(&e), 508);
 	assert_int_equal(request(&c, PC_STUN_REFRESH, NULL), 0);

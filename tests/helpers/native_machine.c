@@ -24,6 +24,7 @@
 #include "base/clock.h"
 #include "base/parse.h"
 #include "lines.h"
+#include "native_quiet.h"
 #include "relay/native.h"
 #include "relay/native_pipe.h"
 
@@ -48,11 +49,6 @@ static void on_send(void *ctx, const struct pc_native_path *path, const void *da
 	printf("send %s\n", hex(data, len));
 }
 
-static bool on_trusted(void *ctx, const uint8_t identity[static 32])
-{
-	return true;
-}
-
 static void on_psk(void *ctx, const uint8_t identity[static 32], uint8_t ret_psk[static 32])
 {
 	memcpy(ret_psk, me.psk, 32);
@@ -71,10 +67,6 @@ static void on_down(void *ctx, struct pc_native_link *link, uint16_t reason)
 	printf("down %s\n", pc_native_reason_text(reason));
 }
 
-static void on_moved(void *ctx, struct pc_native_link *link)
-{
-}
-
 static void on_message(void *ctx, struct pc_native_link *link, const struct pc_native_msg *msg)
 {
 	printf("message %u %016llx\n", msg->type, (unsigned long long)msg->token);
@@ -85,21 +77,16 @@ static void on_drop(void *ctx, enum pc_native_drop reason)
 	printf("drop %u\n", reason);
 }
 
-static void on_random(void *ctx, void *buf, size_t len)
-{
-	randombytes_buf(buf, len);
-}
-
 static const struct pc_native_ops ops = {
 	.send = on_send,
-	.trusted = on_trusted,
+	.trusted = quiet_trusts_all,
 	.psk = on_psk,
 	.up = on_up,
 	.down = on_down,
-	.moved = on_moved,
+	.moved = quiet_moved,
 	.message = on_message,
 	.drop = on_drop,
-	.random = on_random,
+	.random = quiet_random,
 };
 
 static struct pc_native_path path(void)

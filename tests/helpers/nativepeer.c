@@ -38,6 +38,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/parse.h"
+#include "native_quiet.h"
 #include "relay/native_agent.h"
 #include "relay/noise.h"
 
@@ -100,22 +101,9 @@ static void on_down(void *ctx, struct pc_native_link *link, uint16_t reason)
 	me.again = reason != PC_NATIVE_R_REFUSED;
 }
 
-static void on_moved(void *ctx, struct pc_native_link *link)
-{
-}
-
 static void on_message(void *ctx, struct pc_native_link *link, const struct pc_native_msg *msg)
 {
 	pc_agent_message(me.agent, msg, me.now);
-}
-
-static void on_drop(void *ctx, enum pc_native_drop reason)
-{
-}
-
-static void on_random(void *ctx, void *buf, size_t len)
-{
-	randombytes_buf(buf, len);
 }
 
 static const struct pc_native_ops native_ops = {
@@ -123,10 +111,10 @@ static const struct pc_native_ops native_ops = {
 	.trusted = on_trusted,
 	.up = on_up,
 	.down = on_down,
-	.moved = on_moved,
+	.moved = quiet_moved,
 	.message = on_message,
-	.drop = on_drop,
-	.random = on_random,
+	.drop = quiet_drop,
+	.random = quiet_random,
 };
 
 static void on_registered(void *ctx, const struct pc_addr *observed, uint32_t lifetime_s)
@@ -183,7 +171,7 @@ static const struct pc_agent_ops agent_ops = {
 	.refused = on_refused,
 	.candidates = on_candidates,
 	.meter = on_meter,
-	.random = on_random,
+	.random = quiet_random,
 };
 
 /* --- frames --- */

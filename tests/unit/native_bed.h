@@ -10,6 +10,7 @@
 #include "daemon/native_glue_int.h"
 #include "relay/native_agent.h"
 #include "relay/noise.h"
+#include "tests/helpers/native_quiet.h"
 
 #define NOTHING 99
 
@@ -38,11 +39,6 @@ static inline void np_send(void *ctx, const struct pc_native_path *path, const v
 	assert_int_equal(send(((struct np *)ctx)->fd, data, len, 0), len);
 }
 
-static inline bool np_trusted(void *ctx, const uint8_t identity[static 32])
-{
-	return true;
-}
-
 static inline void np_up(void *ctx, struct pc_native_link *link, bool renewed)
 {
 	struct np *p = ctx;
@@ -60,34 +56,21 @@ static inline void np_down(void *ctx, struct pc_native_link *link, uint16_t reas
 	pc_agent_down(p->agent, reason, pc_clock_monotonic());
 }
 
-static inline void np_moved(void *ctx, struct pc_native_link *link)
-{
-}
-
 static inline void np_message(void *ctx, struct pc_native_link *link,
 			      const struct pc_native_msg *msg)
 {
 	pc_agent_message(((struct np *)ctx)->agent, msg, pc_clock_monotonic());
 }
 
-static inline void np_drop(void *ctx, enum pc_native_drop reason)
-{
-}
-
-static inline void np_random(void *ctx, void *buf, size_t len)
-{
-	randombytes_buf(buf, len);
-}
-
 static const struct pc_native_ops np_ops = {
 	.send = np_send,
-	.trusted = np_trusted,
+	.trusted = quiet_trusts_all,
 	.up = np_up,
 	.down = np_down,
-	.moved = np_moved,
+	.moved = quiet_moved,
 	.message = np_message,
-	.drop = np_drop,
-	.random = np_random,
+	.drop = quiet_drop,
+	.random = quiet_random,
 };
 
 static inline void np_registered(void *ctx, const struct pc_addr *observed, uint32_t lifetime_s)
@@ -136,7 +119,7 @@ static const struct pc_agent_ops agent_ops = {
 	.refused = np_refused,
 	.candidates = np_candidates,
 	.meter = np_meter,
-	.random = np_random,
+	.random = quiet_random,
 };
 
 static inline void np_socket(struct np *p)

@@ -19,6 +19,7 @@
 #include "base/parse.h"
 #include "relay/native.h"
 #include "relay/noise.h"
+#include "tests/helpers/native_quiet.h"
 
 #define ROUNDS	    2000
 #define KEPT	    8
@@ -56,46 +57,20 @@ static void on_send(void *ctx, const struct pc_native_path *path, const void *da
 	s->n_out++;
 }
 
-static bool on_trusted(void *ctx, const uint8_t identity[static 32])
-{
-	return true;
-}
-
 static void on_up(void *ctx, struct pc_native_link *link, bool renewed)
 {
 	((struct side *)ctx)->ups++;
 }
 
-static void on_down(void *ctx, struct pc_native_link *link, uint16_t reason)
-{
-}
-
-static void on_moved(void *ctx, struct pc_native_link *link)
-{
-}
-
-static void on_message(void *ctx, struct pc_native_link *link, const struct pc_native_msg *msg)
-{
-}
-
-static void on_drop(void *ctx, enum pc_native_drop reason)
-{
-}
-
-static void on_random(void *ctx, void *buf, size_t len)
-{
-	randombytes_buf(buf, len);
-}
-
 static const struct pc_native_ops ops = {
 	.send = on_send,
-	.trusted = on_trusted,
+	.trusted = quiet_trusts_all,
 	.up = on_up,
-	.down = on_down,
-	.moved = on_moved,
-	.message = on_message,
-	.drop = on_drop,
-	.random = on_random,
+	.down = quiet_down,
+	.moved = quiet_moved,
+	.message = quiet_message,
+	.drop = quiet_drop,
+	.random = quiet_random,
 };
 
 static int side_start(struct side *s, uint32_t handshakes_per_s, uint8_t host)

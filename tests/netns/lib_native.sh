@@ -151,6 +151,13 @@ status() {
 	peer "$1" -j status 2>/dev/null | jq -r "$2"
 }
 
+# overflows SIDE: datagrams that sockets had no room for; drops SIDE: those of pcpeer's sockets
+overflows() { in_ns "$1" awk '/^Udp:/ && $6 ~ /^[0-9]/ { print $6 }' /proc/net/snmp; }
+drops() {
+	in_ns "$1" ss -Huanmp | grep -A 1 pcpeer | grep -o ',d[0-9]*)' | tr -dc '0-9\n' |
+		awk '{ n += $1 } END { print n + 0 }'
+}
+
 # is_now SIDE JQ TEXT
 is_now() {
 	[ "$(status "$1" "$2")" = "$3" ]

@@ -61,12 +61,6 @@ all_back "and when it is back"
 peer b expose udp:5201 --to 127.0.0.1:5201 >/dev/null
 peer a connect "$B" udp:5201 --listen 127.0.0.1:5201 >/dev/null
 # Its server has a small buffer, which overflows behind the peers when the machine is busy.
-# overflows SIDE: datagrams that sockets had no room for; drops SIDE: those of pcpeer's sockets
-overflows() { in_ns "$1" awk '/^Udp:/ && $6 ~ /^[0-9]/ { print $6 }' /proc/net/snmp; }
-drops() {
-	in_ns "$1" ss -Huanmp | grep -A 1 pcpeer | grep -o ',d[0-9]*)' | tr -dc '0-9\n' |
-		awk '{ n += $1 } END { print n + 0 }'
-}
 before=$(overflows b)
 iperf 30M 4 1400
 lost=$(jq '.end.sum.lost_packets' "$T/iperf.json")

@@ -45,7 +45,14 @@ wait_for 5 in_ns b bash -c 'ss -Hltn sport = :5201 | grep -q .'
 in_ns a timeout 30 iperf3 -c 10.9.0.2 -t 4 -J >"$T/tcp.json" 2>"$T/iperf.err"
 check "TCP through the tunnel" [ "$(jq '.end.sum_received.bytes // 0' "$T/tcp.json")" -gt 1000000 ]
 echo "# $(jq -c '.end.sum_received.bits_per_second / 1e6 | round' "$T/tcp.json") Mbit/s"
-in_ns a timeout 30 iperf3 -u -c 10.9.0.2 -b 20M -l 1332 -t 3 -J >"$T/udp.json" 2>>"$T/iperf.err"
+# WireGuard's socket has room for 50 ms of this: where the machine stands still it is full, and this is
+# measured again, three times at most.
+for try in 1 2 3; do
+	before=$(overflows b)
+	in_ns a timeout 30 iperf3 -u -c 10.9.0.2 -b 20M -l 1332 -t 3 -J >"$T/udp.json" 2>>"$T/iperf.err"
+	[ "$(overflows b)" != "$before" ] || break
+	diag <<<"try $try: a socket was full"
+done
 is "UDP through the tunnel: nothing lost" "$(jq '.end.sum.lost_packets' "$T/udp.json")" 0 ||
 	diag <"$T/iperf.err"
 is "it stayed on the relay" "$(status a '.peers[0].way')" relay

@@ -24,6 +24,14 @@ static void adopt(const struct pc_hub_pipe *pipe)
 	relay.pipes++;
 }
 
+/* The pipe is over, and its caller was told so. */
+static void assert_gone(void)
+{
+	assert_int_equal(relay.pipes, 0);
+	assert_int_equal(pa.downs, 1);
+	assert_int_equal(pa.reason, PC_NATIVE_R_GONE);
+}
+
 static void test_relay_restarts(void **state)
 {
 	struct pc_hub_pipe pipe;
@@ -91,9 +99,7 @@ static void test_not_ones_own_to_keep(void **state)
 	assert_null(relay.last->ends[1].link);
 	/* The other one does not come back. */
 	world_pass(&w, 61 * PC_NS_PER_S);
-	assert_int_equal(relay.pipes, 0);
-	assert_int_equal(pa.downs, 1);
-	assert_int_equal(pa.reason, PC_NATIVE_R_GONE);
+	assert_gone();
 }
 
 /* A peer that forgot its pipe, though its session goes on. */
@@ -105,9 +111,7 @@ static void test_not_kept(void **state)
 	world_pass(&w, 200 * PC_NS_PER_S);
 	assert_int_equal(relay.pipes, 1);
 	world_pass(&w, 50 * PC_NS_PER_S);
-	assert_int_equal(relay.pipes, 0);
-	assert_int_equal(pa.downs, 1);
-	assert_int_equal(pa.reason, PC_NATIVE_R_GONE);
+	assert_gone();
 }
 
 /* It has none of the pipes that its earlier self had, and says so by beginning. */
@@ -118,9 +122,7 @@ static void test_peer_restarts(void **state)
 	pc_native_free(c->n);
 	node_start(c);
 	start_peer(&pc, c);
-	assert_int_equal(relay.pipes, 0);
-	assert_int_equal(pa.downs, 1);
-	assert_int_equal(pa.reason, PC_NATIVE_R_GONE);
+	assert_gone();
 	assert_int_equal(r->downs, 0);
 	open_pipe();
 }

@@ -135,13 +135,17 @@ static void set_both(struct both *b, const struct pc_dp_pipe *pipe)
 }
 
 /* What the program left with, and what it made of the frame. */
-static enum pc_reason run_kernel(struct both *b, const struct frame *in, struct frame *ret_out)
+static enum pc_reason run_kernel(struct both *b, const struct frame_spec *spec,
+				 struct frame *ret_out)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = in->bytes, .data_size_in = (__u32)in->len,
-		    .data_out = ret_out->bytes, .data_size_out = sizeof(ret_out->bytes));
+	struct frame in;
+	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = in.bytes, .data_out = ret_out->bytes,
+		    .data_size_out = sizeof(ret_out->bytes));
 	uint64_t after[PC_REASON_COUNT];
 	int reason = -1;
 
+	frame_build(&in, spec);
+	run.data_size_in = (__u32)in.len;
 	assert_int_equal(bpf_prog_test_run_opts(b->prog, &run), 0);
 	ret_out->len = run.data_size_out;
 	assert_int_equal(pc_dp_reasons_kernel(b->kernel, after), 0);
@@ -227,8 +231,7 @@ static enum pc_reason run_both(struct both *b, const struct frame_spec *spec)
 	struct user_buf buf;
 	enum pc_reason kernel, user;
 
-	frame_build(&frame, spec);
-	kernel = run_kernel(b, &frame, &got);
+	kernel = run_kernel(b, spec, &got);
 	user = run_user(b->user, spec, &buf, &d);
 	if (kernel == PC_REASON_TX) {
 		assert_int_equal(user, PC_REASON_USER_FORWARD);
@@ -236,6 +239,7 @@ static enum pc_reason run_both(struct both *b, const struct frame_spec *spec)
 	} else if (!strcmp(pc_dp_reason_info(kernel)->kind, "drop")) {
 		assert_int_equal(user, kernel);
 	} else {
+		frame_build(&frame, spec);
 		assert_int_equal(got.len, frame.len);
 		assert_memory_equal(got.bytes, frame.bytes, frame.len);
 	}
@@ -423,7 +427,7 @@ static void test_one_window(void **state)
 	const struct pc_dp_pipe pipe = pipe_of(9, false, false), start = from_port(12, false);
 	uint8_t bytes[2048];
 	struct frame_spec spec = spec_of(false, bytes, write_frame(bytes, 9, 0, 1, 30));
-	struct frame frame, got;
+	struct frame got;
 	struct user_buf buf;
 	struct pc_dp_dgram d;
 	struct both b;
@@ -431,18 +435,15 @@ static void test_one_window(void **state)
 	open_both(&b);
 	set_both(&b, &pipe);
 	set_both(&b, &start);
-	frame_build(&frame, &spec);
-	assert_int_equal(run_kernel(&b, &frame, &got), PC_REASON_TX);
+	assert_int_equal(run_kernel(&b, &spec, &got), PC_REASON_TX);
 	assert_int_equal(run_user(b.kernel, &spec, &buf, &d), PC_REASON_DROP_REPLAY);
 	write_frame(bytes, 9, 0, 2, 30);
-	frame_build(&frame, &spec);
 	assert_int_equal(run_user(b.kernel, &spec, &buf, &d), PC_REASON_USER_FORWARD);
-	assert_int_equal(run_kernel(&b, &frame, &got), PC_REASON_DROP_REPLAY);
+	assert_int_equal(run_kernel(&b, &spec, &got), PC_REASON_DROP_REPLAY);
 	spec.to.port = PORT;
-	frame_build(&frame, &spec);
 	for (uint8_t i = 1; i < 6; i++) {
 		if (i & 1) {
-			assert_int_equal(run_kernel(&b, &frame, &got), PC_REASON_TX);
+			assert_int_equal(run_kernel(&b, &spec, &got), PC_REASON_TX);
 			assert_int_equal(got.bytes[14 + 28 + 15], i);
 		} else {
 			assert_int_equal(run_user(b.kernel, &spec, &buf, &d),
@@ -459,7 +460,7 @@ static void test_one_credit(void **state)
 	struct pc_dp_pipe pipe = pipe_of(9, false, false);
 	uint8_t bytes[2048];
 	struct frame_spec spec = spec_of(false, bytes, write_frame(bytes, 9, 0, 1, 30));
-	struct frame frame, got;
+	struct frame got;
 	struct user_buf buf;
 	struct pc_dp_dgram d;
 	struct both b;
@@ -468,17 +469,14 @@ static void test_one_credit(void **state)
 	pipe.shared = false;
 	set_both(&b, &pipe);
 	pc_dp_rates(b.kernel)->credit[5] = (struct pc_credit){ .authorised = 50 };
-	frame_build(&frame, &spec);
-	assert_int_equal(run_kernel(&b, &frame, &got), PC_REASON_TX);
+	assert_int_equal(run_kernel(&b, &spec, &got), PC_REASON_TX);
 	write_frame(bytes, 9, 0, 2, 30);
-	frame_build(&frame, &spec);
 	assert_int_equal(run_user(b.kernel, &spec, &buf, &d), PC_REASON_DROP_CREDIT);
 	assert_int_equal(pc_dp_count_user(b.kernel)[5].drops_credit, 1);
 	spec.len = write_frame(bytes, 9, 0, 3, 20);
 	assert_int_equal(run_user(b.kernel, &spec, &buf, &d), PC_REASON_USER_FORWARD);
 	spec.len = write_frame(bytes, 9, 0, 4, 1);
-	frame_build(&frame, &spec);
-	assert_int_equal(run_kernel(&b, &frame, &got), PC_REASON_DROP_CREDIT);
+	assert_int_equal(run_kernel(&b, &spec, &got), PC_REASON_DROP_CREDIT);
 	assert_int_equal(pc_dp_rates(b.kernel)->credit[5].used, 50);
 	close_both(&b);
 }

@@ -481,6 +481,18 @@ bool pc_usage_slot(const struct pc_usage *u, uint32_t slot, uint64_t *ret_sessio
 	return true;
 }
 
+void pc_usage_near(const struct pc_usage *u, const uint32_t *slots, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (slots[i] < u->max_slots)
+			__builtin_prefetch(&u->slots[slots[i]]);
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (slots[i] < u->max_slots && u->slots[slots[i]])
+			__builtin_prefetch(u->slots[slots[i]]);
+	}
+}
+
 uint32_t pc_usage_open_slots(const struct pc_usage *u)
 {
 	return u->open_slots;

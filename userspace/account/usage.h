@@ -52,6 +52,8 @@ int pc_usage_fold(struct pc_usage *u, uint64_t now);
  * one.
  */
 int pc_usage_fold_some(struct pc_usage *u, uint32_t n_slots, uint64_t now, bool *ret_more);
+/* These slots are about to be asked for: has their memory fetched. */
+void pc_usage_near(const struct pc_usage *u, const uint32_t *slots, size_t n);
 /* Whether @slot is open, and for which session and tenant. */
 bool pc_usage_slot(const struct pc_usage *u, uint32_t slot, uint64_t *ret_session,
 		   uint32_t *ret_tenant);

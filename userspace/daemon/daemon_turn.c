@@ -17,9 +17,10 @@
 #include "daemon/record.h"
 #include "daemon/turn_glue.h"
 
-/* Memory for records at first, and ways that are asked for together. */
-#define PC_RESTORE_ROOM (1 << 20)
-#define PC_RESTORE_WAYS 256
+/* Memory for records at first; sessions looked at ahead, and ways that they may have. */
+#define PC_RESTORE_ROOM	 (1 << 20)
+#define PC_RESTORE_AHEAD 64
+#define PC_RESTORE_WAYS	 256
 
 PC_DEFINE_CLEANUP(policy, struct pc_policy, pc_policy_free)
 
@@ -233,34 +234,53 @@ static const struct stored *stored_next(const struct restore *r, const struct st
 	return at < r->used ? (const struct stored *)(r->arena + at) : NULL;
 }
 
-static void add_way(struct restore *r, const struct pc_ip *src, const struct pc_ip *dst)
+static void ask_ways(struct restore *r)
 {
-	r->ways[r->n_ways++] = (struct pc_nexthops_way){ *src, *dst };
-	if (r->n_ways < PC_RESTORE_WAYS)
-		return;
 	pc_nexthops_ahead(r->d->nexthops, r->ways, r->n_ways);
 	r->n_ways = 0;
 }
 
-/* A question to the kernel for each way that sessions take costs most of a start. */
-static void ask_ways(struct restore *r)
+static void add_way(struct restore *r, const struct pc_ip *src, const struct pc_ip *dst)
+{
+	if (r->n_ways == PC_RESTORE_WAYS)
+		ask_ways(r);
+	r->ways[r->n_ways++] = (struct pc_nexthops_way){ *src, *dst };
+}
+
+static void add_ways(struct restore *r, const struct pc_turn_record *t)
+{
+	add_way(r, &t->path.server.ip, &t->path.client.ip);
+	for (size_t i = 0; i < t->n_permissions; i++) {
+		const struct pc_ip *peer = &t->permissions[i].peer;
+
+		for (size_t k = 0; k < PC_ARRAY_SIZE(t->relayed); k++)
+			if (t->relayed[k].ip.family == peer->family)
+				add_way(r, &t->relayed[k].ip, peer);
+	}
+}
+
+/*
+ * A look at the sessions from @s on that are restored next, and at what they will want: a question
+ * to the kernel for each way, and a wait for memory for each slot, cost more than all the rest.
+ * Returns the first that it did not look at.
+ */
+static const struct stored *look_ahead(struct restore *r, const struct stored *s)
 {
 	const struct pc_turn_record *t = &r->record.turn;
+	uint32_t slots[PC_RESTORE_AHEAD];
+	size_t n = 0;
 
-	pc_nexthops_expect(r->d->nexthops, r->n);
-	for (const struct stored *s = stored_next(r, NULL); s; s = stored_next(r, s)) {
+	for (size_t i = 0; s && i < PC_RESTORE_AHEAD; s = stored_next(r, s), i++) {
 		if (pc_record_decode(s->bytes, s->len, &r->record))
 			continue;
-		add_way(r, &t->path.server.ip, &t->path.client.ip);
-		for (size_t i = 0; i < t->n_permissions; i++) {
-			const struct pc_ip *peer = &t->permissions[i].peer;
-
-			for (size_t k = 0; k < PC_ARRAY_SIZE(t->relayed); k++)
-				if (t->relayed[k].ip.family == peer->family)
-					add_way(r, &t->relayed[k].ip, peer);
-		}
+		slots[n++] = t->slot;
+		if (r->d->nexthops)
+			add_ways(r, t);
 	}
-	pc_nexthops_ahead(r->d->nexthops, r->ways, r->n_ways);
+	if (r->d->nexthops)
+		ask_ways(r);
+	pc_usage_near(r->d->usage, slots, n);
+	return s;
 }
 
 /* NULL when the session goes on, else why it cannot. */
@@ -293,10 +313,15 @@ static const char *restore_one(struct restore *r, const struct stored *s, uint64
 
 static void restore_all(struct restore *r, uint64_t now)
 {
-	for (const struct stored *s = stored_next(r, NULL); s; s = stored_next(r, s)) {
-		const char *why = restore_one(r, s, now);
+	const struct stored *s = stored_next(r, NULL), *seen = s;
+
+	for (; s; s = stored_next(r, s)) {
+		const char *why;
 		int err;
 
+		if (s == seen)
+			seen = look_ahead(r, s);
+		why = restore_one(r, s, now);
 		if (!why) {
 			r->restored++;
 			continue;
@@ -343,7 +368,7 @@ void pc_daemon_turn_restore(struct pc_daemon *d)
 	pc_turn_expect(d->turn, r->n);
 	pc_glue_expect(d->glue, r->n);
 	if (d->nexthops)
-		ask_ways(r);
+		pc_nexthops_expect(d->nexthops, r->n);
 	pc_dp_batch_begin(d->dp);
 	restore_all(r, now);
 	if (d->nexthops)

@@ -283,9 +283,10 @@ static uint64_t perm_hash(const struct pc_glue *g, uint32_t slot, const struct p
 	return pc_siphash24(g->hash_key, key, sizeof(key));
 }
 
-static struct perm *perm_find(const struct pc_glue *g, uint32_t slot, const struct pc_ip *peer)
+static struct perm *perm_by_hash(const struct pc_glue *g, uint64_t hash, uint32_t slot,
+				 const struct pc_ip *peer)
 {
-	struct pc_hnode *n = pc_htab_first(&g->perms, perm_hash(g, slot, peer));
+	struct pc_hnode *n = pc_htab_first(&g->perms, hash);
 
 	for (; n; n = pc_htab_next(n)) {
 		struct perm *p = pc_container_of(n, struct perm, node);
@@ -294,6 +295,11 @@ static struct perm *perm_find(const struct pc_glue *g, uint32_t slot, const stru
 			return p;
 	}
 	return NULL;
+}
+
+static struct perm *perm_find(const struct pc_glue *g, uint32_t slot, const struct pc_ip *peer)
+{
+	return perm_by_hash(g, perm_hash(g, slot, peer), slot, peer);
 }
 
 static struct pc_dp_perm perm_to_dp(const struct pc_glue *g, const struct perm *p)
@@ -344,11 +350,17 @@ static void perm_free(struct pc_glue *g, struct perm *p)
 	free(p);
 }
 
-/* The entry for these ends, not in the kernel when it is new. NULL: no memory. */
-static struct perm *perm_get(struct pc_glue *g, uint32_t slot, const struct ends *ends)
+/*
+ * The entry for these ends, not in the kernel when it is new. @ret_known: there was one for this
+ * peer. NULL: no memory.
+ */
+static struct perm *perm_get(struct pc_glue *g, uint32_t slot, const struct ends *ends,
+			     bool *ret_known)
 {
-	struct perm *p = perm_find(g, slot, &ends->peer);
+	uint64_t hash = perm_hash(g, slot, &ends->peer);
+	struct perm *p = perm_by_hash(g, hash, slot, &ends->peer);
 
+	*ret_known = p;
 	if (p && ends_equal(&p->ends, ends))
 		return p;
 	if (p)
@@ -358,7 +370,7 @@ static struct perm *perm_get(struct pc_glue *g, uint32_t slot, const struct ends
 		return NULL;
 	p->slot = slot;
 	p->ends = *ends;
-	pc_htab_insert(&g->perms, &p->node, perm_hash(g, slot, &ends->peer));
+	pc_htab_insert(&g->perms, &p->node, hash);
 	return p;
 }
 
@@ -390,8 +402,7 @@ int pc_glue_perm_set(void *ctx, const struct pc_turn_perm *perm)
 
 	if (!g->d->nexthops)
 		return 0;
-	known = perm_find(g, perm->slot, &perm->peer);
-	p = perm_get(g, perm->slot, &ends);
+	p = perm_get(g, perm->slot, &ends, &known);
 	if (!p)
 		return PC_ERR_FULL;
 	r = perm_write(g, p, perm->expires_ns);

@@ -14,6 +14,7 @@
 #   veth NS1 IF1 NS2 IF2         a cable; XDP on either end can be given or take packets
 #   topo_star, topo_star_native, topo_server  see there
 #   long_queue NAME...           room for what eth0 of NAME sends in a burst
+#   peer_sink ADDR:PORT COUNT IDLE_MS [echo]   a ready udpsink in peer; its log is $T/sink.log
 #   xdp_pass NAME IF...          a program that passes everything (receivers of XDP_TX need one)
 #   mount_bpffs                  a bpffs of the test's own, in $BPFFS
 #   pcd_config FILE [LINE...]    configuration for the namespace of topo_star
@@ -315,6 +316,13 @@ xdp_pass() {
 		diag <"$log"
 		return 1
 	}
+}
+
+# The log of an earlier one would be ready at once.
+peer_sink() {
+	rm -f "$T/sink.log"
+	spawn_in peer "$T/sink.log" "$PC_HELPERS/udpsink" "$@"
+	wait_for 5 grep -qs ready "$T/sink.log"
 }
 
 # xdp_mode NAME IF: native, generic or off

@@ -18,8 +18,7 @@ CLIENT_USER=u CLIENT_PASSWORD=p
 declare -A held_pid held_fd
 
 start_sink() {
-	spawn_in peer "$T/sink.log" "$PC_HELPERS/udpsink" 198.18.2.2:7000 1000000 600000 echo
-	wait_for 5 grep -qs ready "$T/sink.log"
+	peer_sink 198.18.2.2:7000 1000000 600000 echo
 	xdp_pass client eth0
 	xdp_pass peer eth0
 }

@@ -36,8 +36,7 @@ for dev in eth0 eth1; do
 	wait_for 5 grep -qs ready "$T/$dev.wire"
 	wires+=("$SPAWNED")
 done
-spawn_in peer "$T/sink.log" "$PC_HELPERS/udpsink" 198.18.9.9:7000 10000000 600000
-wait_for 5 grep -qs ready "$T/sink.log"
+peer_sink 198.18.9.9:7000 10000000 600000
 PEER=198.18.9.9:7000 hold sender 60000 1000 || exit 1
 go sender
 

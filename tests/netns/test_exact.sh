@@ -36,9 +36,8 @@ equal() {
 # send COUNT CPUS RATE [echo]
 send() {
 	local sink
-	spawn_in peer "$T/sink.log" "$PC_HELPERS/udpsink" 198.18.2.2:7000 "$1" 3000 ${4:-}
+	peer_sink 198.18.2.2:7000 "$1" 3000 ${4:-}
 	sink=$SPAWNED
-	wait_for 5 grep -q ready "$T/sink.log"
 	in_ns client timeout 120 "$PC_HELPERS/turnload" --server 198.18.1.1:3478 --user u --password p \
 		--peer 198.18.2.2:7000 --count "$1" --size $SIZE --rate "$3" --cpus "$2" \
 		${4:+--echo} --idle-ms 3000 >"$T/load.json" 2>"$T/load.err"

@@ -44,9 +44,8 @@ since() { jq -cn "[$2, $1] | transpose | map(.[0] - .[1])"; }
 transfer() {
 	local cf=$1 pf=$2 how=$3 name="IPv$1 to IPv$2, $3" before data0 sink head=4 send=
 	[ "$how" = channel ] || { send=--send head=$(data_bytes "$pf"); }
-	spawn_in peer "$T/sink.log" "$PC_HELPERS/udpsink" "$(peer_of "$pf")" $COUNT 3000 echo
+	peer_sink "$(peer_of "$pf")" $COUNT 3000 echo
 	sink=$SPAWNED
-	wait_for 5 grep -q ready "$T/sink.log"
 	before=$(snapshot u)
 	data0=$(data_in_user_space)
 	in_ns client timeout 60 "$PC_HELPERS/turnload" --server "$(server_of "$cf")" --user u \

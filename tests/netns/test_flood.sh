@@ -233,8 +233,7 @@ start_transfer 60000
 network "${SERVICE_KINDS[@]}"
 million
 end_transfer
-spawn_in peer "$T/sink.log" "$PC_HELPERS/udpsink" 198.18.2.2:7001 100 2000 echo
-wait_for 5 grep -qs ready "$T/sink.log"
+peer_sink 198.18.2.2:7001 100 2000 echo
 is "a new session works" "$(in_ns client timeout 20 "$PC_HELPERS/turnload" --server $SERVER --user u \
 	--password p --peer 198.18.2.2:7001 --count 100 --rate 1000 --echo 2>/dev/null |
 	jq .echoed_distinct)" 100

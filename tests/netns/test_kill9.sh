@@ -21,13 +21,6 @@ KILLS=${PC_KILLS:-10}
 IDLE_COUNT=$((COUNT / 10))
 SIZE=160
 
-# listen_sink COUNT: sets $SINK
-listen_sink() {
-	spawn_in peer "$T/sink.log" "$PC_HELPERS/udpsink" 198.18.2.2:7000 "$1" 4000
-	SINK=$SPAWNED
-	wait_for 5 grep -q ready "$T/sink.log"
-}
-
 # start_load COUNT RATE [OPTION...]: sets $LOAD; its standard input is descriptor 9
 start_load() {
 	local count=$1 rate=$2
@@ -46,7 +39,8 @@ start_load() {
 counted() { pcstat -j tenant u | jq ".tenants[0].$1"; }
 sending() { kill -0 "$LOAD" 2>/dev/null && ! grep -q sent "$T/load.err"; }
 
-listen_sink "$COUNT"
+peer_sink 198.18.2.2:7000 "$COUNT" 4000
+SINK=$SPAWNED
 start_load "$COUNT" "$RATE" --after
 echo go >&9
 kills=0 backwards=0 last=0
@@ -78,7 +72,7 @@ check "the allocation can be refreshed and bound afterwards" [ $? = 0 ]
 end_pid "$SINK"
 
 # A session that is idle while the daemon dies, and one that is used while nobody is there.
-listen_sink $IDLE_COUNT
+peer_sink 198.18.2.2:7000 $IDLE_COUNT 4000
 start_load $IDLE_COUNT $((RATE * 5 / 8)) --after
 stop_pcd
 echo go >&9

@@ -42,9 +42,7 @@ check "of both families" [ "$(dropped)" -ge $((n + 200)) ]
 check "pcstat shows them by name" grep -q source_rate <(pcstat drops)
 
 # The same address has a session: its data is no stranger's.
-listen_log=$T/sink.log
-spawn_in peer "$listen_log" "$PC_HELPERS/udpsink" 198.18.2.2:7000 2000 3000 echo
-wait_for 5 grep -q ready "$listen_log"
+peer_sink 198.18.2.2:7000 2000 3000 echo
 n=$(dropped)
 in_ns client timeout 30 "$PC_HELPERS/turnload" --server 198.18.1.1:3478 --user u --password p \
 	--peer 198.18.2.2:7000 --count 2000 --rate 10000 --echo --send >"$T/load.json" 2>"$T/load.err"

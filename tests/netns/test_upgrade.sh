@@ -18,13 +18,6 @@ tenant u p || exit 1
 
 counted() { pcstat -j tenant u | jq ".tenants[0].$1"; }
 
-# listen_sink COUNT: sets $SINK
-listen_sink() {
-	spawn_in peer "$T/sink.log" "$PC_HELPERS/udpsink" 198.18.2.2:7000 "$1" 4000
-	SINK=$SPAWNED
-	wait_for 5 grep -q ready "$T/sink.log"
-}
-
 turnload() {
 	nsenter --net="/run/netns/$(ns client)" timeout 60 "$PC_HELPERS/turnload" \
 		--server 198.18.1.1:3478 --user u --password p --peer 198.18.2.2:7000 "$@"
@@ -48,7 +41,8 @@ as_layout() {
 }
 
 COUNT=20000
-listen_sink $COUNT
+peer_sink 198.18.2.2:7000 $COUNT 4000
+SINK=$SPAWNED
 mkfifo "$T/go"
 turnload --count $COUNT --rate 20000 --hold --after <"$T/go" >"$T/load.json" 2>"$T/load.err" &
 LOAD=$!
@@ -79,7 +73,8 @@ echo after >&9
 wait "$LOAD"
 is "and can be refreshed and bound" $? 0
 
-listen_sink 1000
+peer_sink 198.18.2.2:7000 1000 4000
+SINK=$SPAWNED
 turnload --count 1000 --rate 10000 >/dev/null 2>"$T/load.err"
 wait_for 10 grep -q packets "$T/sink.log"
 end_pid "$SINK"

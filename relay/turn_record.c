@@ -170,6 +170,10 @@ static int restore(struct pc_turn *t, const struct pc_turn_record *record, uint6
 /* Half empty, so that most of what is not there is found out without looking at an entry. */
 void pc_turn_expect(struct pc_turn *t, size_t sessions)
 {
+	const struct pc_turn_config *c = &t->config;
+	size_t ports = (size_t)(c->port_high - c->port_low + 1) * c->n_relay_ips;
+
+	pc_htab_reserve(&t->sockets, 2 * (sessions < ports ? sessions : ports));
 	pc_htab_reserve(&t->allocs, 2 * sessions);
 	pc_htab_reserve(&t->holders, 2 * sessions);
 }

@@ -17,8 +17,9 @@
 #include "daemon/record.h"
 #include "daemon/turn_glue.h"
 
-/* Memory for records at first; sessions looked at ahead, and ways that they may have. */
-#define PC_RESTORE_ROOM	 (1 << 20)
+/* Memory for the record of each session, at first; sessions looked at ahead, and ways that they may
+ * have. */
+#define PC_RESTORE_ROOM	 512
 #define PC_RESTORE_AHEAD 64
 #define PC_RESTORE_WAYS	 256
 
@@ -184,11 +185,11 @@ static void restore_free(struct restore **r)
 
 static bool make_room(struct restore *r, size_t size)
 {
-	size_t room = r->room ? r->room : PC_RESTORE_ROOM;
+	size_t room = r->room ? r->room : pc_usage_open_slots(r->d->usage) * PC_RESTORE_ROOM;
 	uint8_t *arena;
 
 	while (room - r->used < size)
-		room *= 2;
+		room = 2 * room + size;
 	if (room == r->room)
 		return true;
 	arena = malloc(room);

@@ -17,8 +17,8 @@ struct pc_dp_batch {
 	bool same[PC_BATCH];
 	struct {
 		uint32_t n;
-		uint8_t keys[PC_BATCH * sizeof(((struct pc_dp_item *)0)->key)];
-		uint8_t values[PC_BATCH * sizeof(((struct pc_dp_item *)0)->value)];
+		_Alignas(8) uint8_t keys[PC_BATCH * sizeof(((struct pc_dp_item *)0)->key)];
+		_Alignas(8) uint8_t values[PC_BATCH * sizeof(((struct pc_dp_item *)0)->value)];
 	} map[PC_DP_LAST_TABLE - PC_DP_FIRST_TABLE + 1];
 };
 

@@ -170,7 +170,7 @@ need_root() {
 # --- waiting ---
 
 wait_for() {
-	local end=$(($(date +%s%N) + ${1}000000000))
+	local end=$(($(date +%s%N) + ${1}000000000 * ${PC_TIME_FACTOR:-1}))
 	shift
 	until "$@"; do
 		[ "$(date +%s%N)" -lt $end ] || return 1

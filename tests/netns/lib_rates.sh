@@ -34,10 +34,16 @@
 #                                LIMIT: none, pcd, bdp and second (single buckets of one
 #                                bandwidth-delay product and of 1 s), clock (the kernel's, in the line);
 #                                with netem only the first two
+#   in_time                      a jq filter of $FLOW: the line had its packets in time. Where one in
+#                                a hundred was 10 ms late (the log says no more), the machine stood
+#                                still, and how fast a flow was says nothing of its limit
 #   holds FILTER JSON            whether the jq filter says so; if not, prints the JSON
 
 # Ahead of other processes of the machine, whose work would look like the line's.
 AHEAD=(nice -n -15)
+
+# shellcheck disable=SC2034 # for those who source this
+in_time='.late_us.p99 < 10000'
 
 now_ms() {
 	echo $((${EPOCHREALTIME/./} / 1000))

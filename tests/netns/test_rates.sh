@@ -28,10 +28,6 @@ again() {
 	done
 }
 
-# The line had its packets in time. Where one in a hundred was 10 ms late (the log says no more), half
-# of what the line delays, the machine stood still, and how fast a flow was says nothing of its limit.
-in_time='.late_us.p99 < 10000'
-
 # tcp LIMIT NAME
 tcp() {
 	local cc

@@ -48,13 +48,22 @@ first_bin() {
 	awk -v name="$2" '$2 == name { print $1; exit }' "$1"
 }
 
+disturbed() {
+	[ "$(jq .clean <<<"$1")" = false ]
+}
+
 # --- flows ---
 
-# flow LIMIT CC STREAMS RTT SECONDS
+# flow LIMIT CC STREAMS RTT SECONDS: again, three times at most, when it was the test bed that failed.
 flow() {
-	local start warm=10
+	local start warm=10 try
 	[ $quick = 0 ] || warm=5
-	one_flow "$1" $RATE "$2" "$3" "$4" $warm "$5" || return 1
+	for try in 1 2 3; do
+		one_flow "$1" $RATE "$2" "$3" "$4" $warm "$5" || return 1
+		FLOW=$(jq -c ".clean = (.clean and $in_time)" <<<"$FLOW")
+		disturbed "$FLOW" || break
+		say "$1, $2 x $3, $4 ms, try $try: the test bed lost packets or stood still"
+	done
 	result flows "$FLOW"
 	say "$(jq -r '"\(.limit), \(.cc) x \(.streams), \(.rtt) ms: \(.mbit * 100 | round / 100) Mbit/s, "
 		+ "\(.share * 1000 | round / 10) %, \(.retransmits) retransmissions, "
@@ -103,7 +112,7 @@ mbit_of() {
 stop_tunnels() {
 	local i bad=0
 	for i in "$@"; do tunnel_stop "$i" || bad=1; done
-	line_stop || bad=1
+	line_stop && holds ".pairs[0].up | $in_time" "$(cat "$T/line.json")" || bad=1
 	for i in "$@"; do
 		remove_namespace "$(ns "u$i")"
 		remove_namespace "$(ns "v$i")"
@@ -118,10 +127,11 @@ jain() {
 		| ($x | add | . * .) / (($x | length) * ($x | map(. * .) | add))'
 }
 
-section_pool() {
-	local i start seconds=25 warm=5 clean=true rates got=() ccs=(cubic cubic bbr cubic) counts=(8 1 2 4)
+# One alone is watched for longer: what it has saved is up to a second's worth, and swings.
+pool_once() {
+	local i start seconds=25 alone=60 warm=5 clean=true rates got=() ccs=(cubic cubic bbr cubic) counts=(8 1 2 4)
 	local weights=(1 1 2 4) running=() from to
-	[ $quick = 0 ] || seconds=6 warm=2
+	[ $quick = 0 ] || seconds=6 alone=3 warm=2
 	relay "relay capacity = ${POOL}M" || return 1
 	line_start 20000 l0,m0,t || return 1
 	for i in 1 2 3 4; do share_tenant $i "${weights[i - 1]}" || return 1; done
@@ -132,7 +142,7 @@ section_pool() {
 	done
 	wait "${running[@]}"
 	from=$(($(now_ms) + 2 * warm * 1000))
-	flows "$T/alone.json" u4 10.9.4.2 cubic 4 $((2 * warm)) $((seconds - 10 > 3 ? seconds - 10 : 3))
+	flows "$T/alone.json" u4 10.9.4.2 cubic 4 $((2 * warm)) $alone
 	to=$(($(now_ms) - 500))
 	stop_tunnels 1 2 3 4 || clean=false
 	for i in 1 2 3 4; do
@@ -140,11 +150,21 @@ section_pool() {
 		series "pool-$i" "$T/tun-v$i.bins" "v$i" "$start" $((start + seconds * 1000)) $OUTER
 	done
 	rates=$(jq -cn '$ARGS.positional' --jsonargs "${got[@]}")
-	result pool "$(jq -n --argjson rates "$rates" --argjson clean $clean --argjson pool $POOL \
+	SHARED=$(jq -n --argjson rates "$rates" --argjson clean $clean --argjson pool $POOL \
 		--argjson jain "$(jain "$rates" '[1, 1, 2, 4]')" --argjson alone "$(mbit_of v4 "$from" "$to")" \
 		--argjson back "$(mbit_of u4 "$from" "$to")" \
 		'{rates: $rates, weights: [1, 1, 2, 4], jain: $jain, sum: ($rates | add), pool: $pool,
-		alone: $alone, back: $back, alone_share: (($alone + $back) / $pool), clean: $clean}')"
+		alone: $alone, back: $back, alone_share: (($alone + $back) / $pool), clean: $clean}')
+}
+
+section_pool() {
+	local try
+	for try in 1 2 3; do
+		pool_once || return 1
+		disturbed "$SHARED" || break
+		say "try $try: the test bed lost packets or stood still"
+	done
+	result pool "$SHARED"
 	plot rates-pool.svg "Weights 1, 1, 2, 4 in 200 Mbit/s, 40 ms" "pool-1=weight 1, 8 CUBIC" \
 		"pool-2=weight 1, 1 CUBIC" "pool-3=weight 2, 2 BBR" "pool-4=weight 4, 4 CUBIC"
 }

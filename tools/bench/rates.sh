@@ -7,10 +7,10 @@
 #   --out      where rates.json, rates.txt and the plots go (build/bench)
 #   --xdp      native or off: the kernel's limiter or that of user space (native)
 #   --guest    instead of all this: flows over netem, in Debian's kernel in QEMU, whose time follows
-#              its instructions, so that nothing disturbs them (tests/kernels/test_netem.sh). Half an
-#              hour; with --quick only those over 40 ms
+#              its instructions, so that nothing disturbs them (tests/kernels/test_netem.sh). Three
+#              quarters of an hour; with --quick, 20 minutes, only those over 40 ms
 #   SECTION    flows, pool, join, tiers, udp, many: those alone
-# Takes about 15 minutes.
+# Takes about 20 minutes.
 #
 # The way: TCP - TUN - client --- relay --- delay line - peer - TUN - TCP, all on this machine. Bytes
 # are IP packets as the relay sends them. Rates against time are counted by the kernel's stamps where

@@ -10,7 +10,7 @@ def fixed($d): if . == null then "-" else
 		($t | ltrimstr("-")) as $u | (("0" * ([$d + 1 - ($u | length), 0] | max)) + $u) as $v
 		| (if $t[:1] == "-" then "-" else "" end) + $v[:-$d] + "." + $v[-$d:] end end;
 def verdict($good): if $good then "met" else "NOT MET" end;
-def disturbed: if .clean then "" else "  the test bed lost packets" end;
+def disturbed: if .clean then "" else "  the test bed lost packets or stood still" end;
 def title: {pcd: "pcd", clock: "dual clock in the line", bdp: "bucket of one BDP",
 	second: "bucket of 1 s", none: "none"}[.];
 

@@ -48,26 +48,31 @@ first_bin() {
 	awk -v name="$2" '$2 == name { print $1; exit }' "$1"
 }
 
-disturbed() {
-	[ "$(jq .clean <<<"$1")" = false ]
+# thrice COMMAND [ARGUMENT...]: sets MEASURED; again, three times at most, while the test bed failed.
+thrice() {
+	local try
+	for try in 1 2 3; do
+		"$@" || return 1
+		[ "$(jq .clean <<<"$MEASURED")" = false ] || return 0
+		say "try $try: the test bed lost packets or stood still"
+	done
 }
 
 # --- flows ---
 
-# flow LIMIT CC STREAMS RTT SECONDS: again, three times at most, when it was the test bed that failed.
+flow_once() {
+	one_flow "$@" && MEASURED=$(jq -c ".clean = (.clean and $in_time)" <<<"$FLOW")
+}
+
+# flow LIMIT CC STREAMS RTT SECONDS
 flow() {
-	local start warm=10 try
+	local start warm=10
 	[ $quick = 0 ] || warm=5
-	for try in 1 2 3; do
-		one_flow "$1" $RATE "$2" "$3" "$4" $warm "$5" || return 1
-		FLOW=$(jq -c ".clean = (.clean and $in_time)" <<<"$FLOW")
-		disturbed "$FLOW" || break
-		say "$1, $2 x $3, $4 ms, try $try: the test bed lost packets or stood still"
-	done
-	result flows "$FLOW"
+	thrice flow_once "$1" $RATE "$2" "$3" "$4" $warm "$5" || return 1
+	result flows "$MEASURED"
 	say "$(jq -r '"\(.limit), \(.cc) x \(.streams), \(.rtt) ms: \(.mbit * 100 | round / 100) Mbit/s, "
 		+ "\(.share * 1000 | round / 10) %, \(.retransmits) retransmissions, "
-		+ "peak \(.peak * 100 | round / 100)\(if .clean then "" else ", DISTURBED" end)"' <<<"$FLOW")"
+		+ "peak \(.peak * 100 | round / 100)\(if .clean then "" else ", DISTURBED" end)"' <<<"$MEASURED")"
 	[ "$3 $4" = "1 40" ] || return 0
 	start=$(first_bin "$T/flow.bins" t)
 	series "flow-$1-$2" "$T/flow.bins" t "$start" $((start + 20000))
@@ -150,7 +155,7 @@ pool_once() {
 		series "pool-$i" "$T/tun-v$i.bins" "v$i" "$start" $((start + seconds * 1000)) $OUTER
 	done
 	rates=$(jq -cn '$ARGS.positional' --jsonargs "${got[@]}")
-	SHARED=$(jq -n --argjson rates "$rates" --argjson clean $clean --argjson pool $POOL \
+	MEASURED=$(jq -n --argjson rates "$rates" --argjson clean $clean --argjson pool $POOL \
 		--argjson jain "$(jain "$rates" '[1, 1, 2, 4]')" --argjson alone "$(mbit_of v4 "$from" "$to")" \
 		--argjson back "$(mbit_of u4 "$from" "$to")" \
 		'{rates: $rates, weights: [1, 1, 2, 4], jain: $jain, sum: ($rates | add), pool: $pool,
@@ -158,13 +163,8 @@ pool_once() {
 }
 
 section_pool() {
-	local try
-	for try in 1 2 3; do
-		pool_once || return 1
-		disturbed "$SHARED" || break
-		say "try $try: the test bed lost packets or stood still"
-	done
-	result pool "$SHARED"
+	thrice pool_once || return 1
+	result pool "$MEASURED"
 	plot rates-pool.svg "Weights 1, 1, 2, 4 in 200 Mbit/s, 40 ms" "pool-1=weight 1, 8 CUBIC" \
 		"pool-2=weight 1, 1 CUBIC" "pool-3=weight 2, 2 BBR" "pool-4=weight 4, 4 CUBIC"
 }
@@ -253,15 +253,16 @@ free_tenants() {
 	done
 }
 
-section_tiers() {
-	local start middle alone beside total clean=true seconds=10
-	[ $quick = 0 ] || seconds=4
+# A minute each, as in pool_once.
+tiers_once() {
+	local start middle alone beside total clean=true seconds=60 warm=10
+	[ $quick = 0 ] || seconds=4 warm=3
 	relay "relay capacity = ${POOL}M" || return 1
 	line_start 20000 l0,m0,t || return 1
 	new_tenant paid --tier paid --rate 150M && tunnel 1 paid && serve v1 10.9.1.2 || return 1
-	flows "$T/tiers.json" u1 10.9.1.2 cubic 4 0 $((3 + 2 * seconds)) &
+	flows "$T/tiers.json" u1 10.9.1.2 cubic 4 0 $((warm + 2 * seconds)) &
 	start=$!
-	sleep $((3 + seconds))
+	sleep $((warm + seconds))
 	middle=$(now_ms)
 	free_tenants 10 30 $seconds
 	wait "$start" "${free_pids[@]}"
@@ -271,10 +272,15 @@ section_tiers() {
 	total=$(bins "$T/bins" t $((middle + 500)) $((middle + seconds * 1000 - 500)) | jq .mbit)
 	series tiers-paid "$T/tun-v1.bins" v1 $((middle - seconds * 1000)) $((middle + seconds * 1000)) $OUTER
 	series tiers-all "$T/bins" t $((middle - seconds * 1000)) $((middle + seconds * 1000))
-	result tiers "$(jq -n --argjson alone "$alone" --argjson beside "$beside" --argjson total "$total" \
+	MEASURED=$(jq -n --argjson alone "$alone" --argjson beside "$beside" --argjson total "$total" \
 		--argjson clean $clean --argjson pool $POOL '{alone: $alone, beside: $beside,
 		kept: ($beside / $alone), free: ($total - $beside), total: $total, pool: $pool,
-		clean: $clean}')"
+		clean: $clean}')
+}
+
+section_tiers() {
+	thrice tiers_once || return 1
+	result tiers "$MEASURED"
 	plot rates-tiers.svg "Paid, 150 of 200 Mbit/s; ten free tenants come" "tiers-paid=paid" \
 		"tiers-all=all together"
 }

@@ -10,7 +10,7 @@
 #              its instructions, so that nothing disturbs them (tests/kernels/test_netem.sh). Three
 #              quarters of an hour; with --quick, 20 minutes, only those over 40 ms
 #   SECTION    flows, pool, join, tiers, udp, many: those alone
-# Takes about 20 minutes.
+# Takes about 25 minutes.
 #
 # The way: TCP - TUN - client --- relay --- delay line - peer - TUN - TCP, all on this machine. Bytes
 # are IP packets as the relay sends them. Rates against time are counted by the kernel's stamps where

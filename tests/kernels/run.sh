@@ -7,7 +7,7 @@
 # booted in QEMU, emulated, with this machine's /usr and the repository shared read-only over 9p;
 # guest.sh runs there, and what it prints appears here behind the kernel's version.
 #   PC_KERNELS           meta packages of the kernels, by default linux-image-amd64
-#   PC_KERNELS_SECONDS   how long one guest may take, by default 2400
+#   PC_KERNELS_SECONDS   how long one guest may take, by default 3600
 #   PC_KERNELS_CLOCK     what the guest's time follows. real: this machine's, on two processors.
 #                        counted: instructions, on one processor of exactly 1000 million a second,
 #                        whose idle moments take no time: all that a slow or busy machine changes is
@@ -21,7 +21,7 @@ cd "$(dirname "$0")/../.." || exit 1
 
 build=build${SAN:+/san}${COV:+/cov}
 store=$PWD/build/kernels
-limit=${PC_KERNELS_SECONDS:-2400}
+limit=${PC_KERNELS_SECONDS:-3600}
 passed=0 failed=0 skipped=0
 failures=()
 vm=

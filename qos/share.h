@@ -28,7 +28,7 @@ struct pc_share_tenant {
 	uint32_t weight;
 	uint64_t limit_bps; /* of its plan; 0: none */
 	uint64_t guarantee_bps;
-	uint64_t demand_bps; /* struct pc_meter has it; 0: idle */
+	uint64_t demand_bps; /* pc_meter_tick() tells; 0: idle */
 	/* Results. */
 	uint64_t entitled_bps;
 	uint64_t ceiling_bps;

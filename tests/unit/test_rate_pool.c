@@ -27,6 +27,7 @@ struct sender {
 	uint64_t offered; /* bit/s */
 	uint64_t next;	  /* packet */
 	uint64_t ceiling, bytes_before;
+	uint64_t lowest; /* ceiling since the mark */
 	uint32_t refused, refused_before;
 	uint32_t bin[BINS];
 };
@@ -36,7 +37,7 @@ static struct pc_share_tenant shares[TENANTS];
 static struct pc_rate_root root;
 static uint32_t scratch[TENANTS];
 static size_t n;
-static uint64_t now, bins_from;
+static uint64_t now, bins_from, looped;
 
 static void add(uint32_t tier, uint32_t weight, uint64_t offered)
 {
@@ -50,6 +51,7 @@ static int setup(void **state)
 {
 	n = 0;
 	now = bins_from = T0;
+	looped = now - LOOP_NS;
 	root = (struct pc_rate_root){ 0 };
 	pc_plan_root(POOL, &root);
 	return 0;
@@ -66,13 +68,14 @@ static void slow_loop(void)
 			.bytes = lease->bytes - s->bytes_before,
 			.limited = s->refused != s->refused_before,
 			.ceiling_bps = s->ceiling,
-			.elapsed_ns = LOOP_NS,
+			.elapsed_ns = now - looped,
 		};
 
 		shares[i].demand_bps = pc_meter_tick(&s->meter, &sample, now);
 		s->bytes_before = lease->bytes;
 		s->refused_before = s->refused;
 	}
+	looped = now;
 	pc_share_compute(&pool, shares, n, scratch);
 	for (size_t i = 0; i < n; i++) {
 		struct sender *s = &all[i];
@@ -87,6 +90,7 @@ static void slow_loop(void)
 				      shares[i].demand_bps == PC_SHARE_HUNGRY))
 			continue;
 		s->ceiling = shares[i].ceiling_bps;
+		s->lowest = s->ceiling < s->lowest ? s->ceiling : s->lowest;
 		pc_plan_rate(&s->plan, &pc_tiers_builtin[shares[i].tier], PC_RATE_UP, &share,
 			     &rate);
 		pc_plan_apply(&s->bed.rate, &s->bed.clock, &rate, now);
@@ -122,8 +126,11 @@ static void run(uint64_t ns)
 static void mark(void)
 {
 	bins_from = now;
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		memset(all[i].bin, 0, sizeof(all[i].bin));
+		all[i].refused = all[i].refused_before = 0;
+		all[i].lowest = all[i].ceiling;
+	}
 }
 
 /* Bit/s in the 100 ms from bin @k on. */
@@ -224,7 +231,6 @@ static void test_paid_joins(void **state)
 	assert_in_range(all[1].refused, 0, 400);
 	/* And none is lost later. */
 	mark();
-	all[1].refused = all[1].refused_before = 0;
 	run(2 * SEC);
 	assert_int_equal(all[1].refused, 0);
 	/* What it does not use is another's, but for some room. */
@@ -252,6 +258,68 @@ static void test_paid_slows(void **state)
 	assert_true(window(0, 180) < 205e6);
 }
 
+/* Paid at its plan's rate, and ten free ones that take all that is left. */
+static void full_load(void)
+{
+	add(PAID, 1, 148 * MBIT);
+	shares[0].limit_bps = all[0].plan.bps[PC_RATE_UP] = 150 * MBIT;
+	for (int i = 0; i < 10; i++)
+		add(FREE, 1, 30 * MBIT);
+	run(3 * SEC);
+	mark();
+}
+
+/* What waited meanwhile comes at once: a window of 30 ms. */
+static void resume(void)
+{
+	all[0].offered = 30 * 148 * MBIT;
+	run(MS);
+	all[0].offered = 148 * MBIT;
+	run(499 * MS);
+}
+
+/* A sender that pauses, and a machine that stands still with all in it, the slow loop too. */
+static void test_pauses(void **state)
+{
+	full_load();
+	for (int i = 0; i < 4; i++) {
+		all[0].offered = 0;
+		run(140 * MS);
+		resume();
+	}
+	assert_int_equal(all[0].lowest, 150 * MBIT);
+	for (int i = 0; i < 4; i++) {
+		now += 150 * MS;
+		resume();
+	}
+	assert_int_equal(all[0].lowest, 150 * MBIT);
+	assert_int_equal(all[0].refused, 0);
+	/* But who leaves has left, and what was his is another's. */
+	all[0].offered = 0;
+	run(200 * MS);
+	mark();
+	run(SEC);
+	assert_true(all[0].ceiling < 2 * MBIT);
+	for (size_t i = 1; i < n; i++)
+		assert_settled(i, 19.92e6, 1000);
+}
+
+/* Little that comes and goes, like acknowledgements, takes nothing from one at full load. */
+static void test_small_waves(void **state)
+{
+	full_load();
+	add(PAID, 1, 3 * MBIT);
+	run(SEC);
+	mark();
+	for (int i = 0; i < 20; i++) {
+		all[n - 1].offered = (i & 1 ? 6 : 2) * MBIT;
+		run(200 * MS);
+	}
+	assert_int_equal(all[n - 1].refused, 0);
+	assert_int_equal(all[0].lowest, 150 * MBIT);
+	assert_int_equal(all[0].refused, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -260,6 +328,8 @@ int main(void)
 		cmocka_unit_test_setup(test_savings_serve, setup),
 		cmocka_unit_test_setup(test_paid_joins, setup),
 		cmocka_unit_test_setup(test_paid_slows, setup),
+		cmocka_unit_test_setup(test_pauses, setup),
+		cmocka_unit_test_setup(test_small_waves, setup),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -91,7 +91,7 @@ static void share(struct pc_rates *r, uint64_t now)
 
 uint64_t pc_rates_loop(struct pc_rates *r, uint64_t now)
 {
-	uint64_t took, wait;
+	uint64_t began = pc_clock_ns(CLOCK_THREAD_CPUTIME_ID), took, wait;
 
 	if (!r->d->config.capacity || r->n < 2)
 		return MAX_NS;
@@ -106,7 +106,7 @@ uint64_t pc_rates_loop(struct pc_rates *r, uint64_t now)
 		share(r, now);
 	}
 	r->loop_ns = now;
-	took = pc_clock_monotonic() - now;
+	took = pc_clock_ns(CLOCK_THREAD_CPUTIME_ID) - began;
 	wait = took * 1000 / BUSY_PER_MILLE;
 	return wait < MIN_NS ? MIN_NS : wait > MAX_NS ? MAX_NS : wait;
 }

@@ -37,6 +37,10 @@
 #   in_time                      a jq filter of $FLOW: the line had its packets in time. Where one in
 #                                a hundred was 10 ms late (the log says no more), the machine stood
 #                                still, and how fast a flow was says nothing of its limit
+#   again TRIES FILTER COMMAND...
+#                                COMMAND, which leaves its figures in $FLOW, so many times at most until
+#                                the jq filter holds for them: where the machine did something else
+#                                meanwhile, packets are lost by the test bed or senders stand still
 #   holds FILTER JSON            whether the jq filter says so; if not, prints the JSON
 
 # Ahead of other processes of the machine, whose work would look like the line's.
@@ -54,6 +58,16 @@ holds() {
 		diag <<<"$2"
 		return 1
 	}
+}
+
+again() {
+	local tries=$1 filter=$2 try
+	shift 2
+	for ((try = 1; try <= tries; try++)); do
+		"$@" || exit 1
+		! jq -e "$filter" <<<"$FLOW" >/dev/null || return 0
+		diag <<<"try $try: $FLOW"
+	done
 }
 
 # Room for the flows' windows at 200 ms; nothing learnt from the flow before.

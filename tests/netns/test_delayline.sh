@@ -38,22 +38,27 @@ check "200 Mbit/s: none lost, none out of order" holds ".[0] <= $(overflows) and
 check "200 Mbit/s: the line lost nothing" line_stop
 jq -c '.pairs[0].up.late_us' "$T/line.json" | diag
 
-line_start 2500 l1,m1,t,bucket:10M:50000 || exit 1
-serve b1 198.18.1.2
-in_ns a1 timeout 20 iperf3 -c 198.18.1.2 -u -l 1400 -b 40M -t 3 -J >"$T/udp.json"
-check "policed: what is dropped is not lost" line_stop
-got=$(bins "$T/bins" t 500 2500)
-# A sender that stalls makes it less, and lets a depth more through afterwards.
-check "policed: 10 Mbit/s pass" holds '.mbit > 8 and .mbit < 10.25 and .drops > 1000' "$got"
-got=$(bins "$T/bins" t 0 99999)
-check "policed: no more than rate and depth at any time" holds '.peak <= 14.01' "$got"
+# limited_by PAIR FROM_MS TO_MS: datagrams at four times the rate. What no try may do is kept of all:
+# how often the line lost something in $lost, the highest of each in $peaks.
+limited_by() {
+	line_start 2500 "$1" || return 1
+	serve b1 198.18.1.2
+	in_ns a1 timeout 20 iperf3 -c 198.18.1.2 -u -l 1400 -b 40M -t 3 -J >"$T/udp.json"
+	line_stop || lost=$((lost + 1))
+	FLOW=$(bins "$T/bins" t "$2" "$3")
+	peaks=$(jq -c ". + [$(bins "$T/bins" t 0 99999 | jq .peak)]" <<<"$peaks")
+}
 
-line_start 2500 l1,m1,t,clock:10M:125:100:50 || exit 1
-serve b1 198.18.1.2
-in_ns a1 timeout 20 iperf3 -c 198.18.1.2 -u -l 1400 -b 40M -t 3 -J >"$T/udp.json"
-check "clock: nothing is lost" line_stop
-got=$(bins "$T/bins" t 1000 2900)
-check "clock: 10 Mbit/s pass" holds '.mbit > 8 and .mbit < 10.6' "$got"
-got=$(bins "$T/bins" t 0 99999)
-check "clock: no more than the peak at any time" holds '.peak <= 19' "$got"
+# A sender that stalls makes it less, and lets a depth more through afterwards.
+lost=0 peaks=[]
+again 5 ".mbit > 8" limited_by l1,m1,t,bucket:10M:50000 500 2500
+is "policed: what is dropped is not lost" $lost 0
+check "policed: 10 Mbit/s pass" holds '.mbit > 8 and .mbit < 10.25 and .drops > 1000' "$FLOW"
+check "policed: no more than rate and depth at any time" holds 'max <= 14.01' "$peaks"
+
+lost=0 peaks=[]
+again 5 ".mbit > 8" limited_by l1,m1,t,clock:10M:125:100:50 1000 2900
+is "clock: nothing is lost" $lost 0
+check "clock: 10 Mbit/s pass" holds '.mbit > 8 and .mbit < 10.6' "$FLOW"
+check "clock: no more than the peak at any time" holds 'max <= 19' "$peaks"
 finish

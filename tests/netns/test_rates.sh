@@ -15,24 +15,11 @@ command -v iperf3 >/dev/null || skip_all "iperf3 is not installed"
 mount_bpffs
 relayed || exit 1
 
-# Measures again, five times at most, where the machine did something else meanwhile: then packets
-# are lost by the test bed, or senders stand still.
-# again FILTER COMMAND...: COMMAND leaves its figures in $FLOW
-again() {
-	local filter=$1 try
-	shift
-	for try in 1 2 3 4 5; do
-		"$@" || exit 1
-		! jq -e "$filter" <<<"$FLOW" >/dev/null || return 0
-		diag <<<"try $try: $FLOW"
-	done
-}
-
 # tcp LIMIT NAME
 tcp() {
 	local cc
 	for cc in cubic reno; do
-		again ".clean and .peak < 1.9 and .share > 0.5 and .drops > 0" one_flow "$1" 50 $cc 1 20 3 4
+		again 5 ".clean and .peak < 1.9 and .share > 0.5 and .drops > 0" one_flow "$1" 50 $cc 1 20 3 4
 		check "$2, $cc: the test bed lost nothing" holds .clean "$FLOW"
 		check "$2, $cc: never more than its peak" holds '.peak < 1.9' "$FLOW"
 		if holds "$in_time or (.share > 0.5 and .drops > 0)" "$FLOW"; then
@@ -100,12 +87,12 @@ bounded() {
 udp_n=0
 
 udp() {
-	again ".clean and $(bounded 20 12)" steady
+	again 5 ".clean and $(bounded 20 12)" steady
 	check "$1, UDP: the line lost nothing" holds .clean "$FLOW"
 	check "$1, UDP: what did not pass is a drop of the rate" holds '.passed + .dropped == .sent' "$FLOW"
 	check "$1, UDP: what passed arrived" holds '.arrived == .passed' "$FLOW"
 	check "$1, UDP: the rate, when what was saved is spent" holds "$(bounded 20 12)" "$FLOW"
-	again ".clean and $(bounded 54 26)" changed
+	again 5 ".clean and $(bounded 54 26)" changed
 	check "$1, changed: the line lost nothing" holds .clean "$FLOW"
 	check "$1, changed: no packet is lost but by the rate" \
 		holds '.passed + .dropped == .sent and .arrived == .passed' "$FLOW"

@@ -20,10 +20,19 @@ function end(how) {
 	nd.cleanup();
 	finish(how === 'all' && pair?.local?.type === 'relay', { how, got, pair });
 }
-a.onLocalDescription((sdp, type) => b.setRemoteDescription(sdp, type));
-b.onLocalDescription((sdp, type) => a.setRemoteDescription(sdp, type));
-a.onLocalCandidate((candidate, mid) => b.addRemoteCandidate(candidate, mid));
-b.onLocalCandidate((candidate, mid) => a.addRemoteCandidate(candidate, mid));
+// Descriptions and candidates come in any order; a candidate needs the description before it.
+function join(from, to) {
+	let described = false;
+	const early = [];
+	from.onLocalDescription((sdp, type) => {
+		to.setRemoteDescription(sdp, type);
+		described = true;
+		early.forEach((c) => to.addRemoteCandidate(...c));
+	});
+	from.onLocalCandidate((...c) => described ? to.addRemoteCandidate(...c) : early.push(c));
+}
+join(a, b);
+join(b, a);
 b.onDataChannel((channel) => {
 	globalThis.keep = channel;
 	channel.onMessage((m) => {

@@ -25,5 +25,4 @@ const page = await browser.newPage();
 const result = await page.evaluate(relayOnlyTransfer,
 	{ url: turn.url, user: turn.user, pass: turn.pass, bytes, limitMs: 40000 });
 await browser.close();
-fs.rmSync(profile, { recursive: true, force: true });
 finish(result.how === 'answered' && result.types.every((t) => t === 'relay'), result);

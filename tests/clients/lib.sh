@@ -5,7 +5,8 @@
 # the relay at 198.18.1.1 with tenant u, password p.
 #
 #   clients_up                 the topology, pcd, the tenant; environment for the programs here
-#   run_client NAME COMMAND... one test: the command succeeds and printed {"ok":true...}
+#   run_client NAME COMMAND... one test: the command succeeds and printed {"ok":true...}; its
+#                              temporary files go with $T
 #   npm_modules                installs the packages of package.json once; sets PC_NODE_MODULES
 #   relayed_nothing_lost NAME  no packet was dropped by the relay for want of anything
 # shellcheck source=tests/netns/lib.sh
@@ -24,16 +25,20 @@ clients_up() {
 		"relay interface = c0" "relay interface = p0" \
 		"relay allow-peer = fd18::/16" "relay xdp = ${XDP:-native}"
 	start_pcd relay "$T/pcd.conf" || exit 1
-	tenant u p --max-allocations 100 || exit 1
+	tenant u p --max-allocations 300 || exit 1
 }
 
 run_client() {
-	local name=$1 out=$T/client.out
+	local name=$1 out=$T/client.out status
 	shift
-	if in_ns client timeout 90 "$@" >"$out" 2>&1 && grep -q '"ok": \?true' "$out"; then
+	TMPDIR=$T in_ns client timeout 90 "$@" >"$out" 2>&1
+	status=$?
+	if [ $status = 0 ] && grep -q '"ok": \?true' "$out"; then
 		ok "$name"
 	else
-		not_ok "$name" "$(tail -n 15 "$out" | cut -c1-400)"
+		not_ok "$name" "status $status
+$(tail -n 15 "$out" | cut -c1-400)
+$(pcstat session)"
 	fi
 }
 

@@ -3,7 +3,8 @@
 # timeout: 300
 #
 # turnutils_uclient of coturn: channels, Send and Data, client to client, padding, IPv6 relayed
-# addresses, extra requests, random disconnects, negative tests. Nothing may be lost.
+# addresses, extra requests, negative tests, broken messages, random disconnects. Nothing may be
+# lost.
 # shellcheck source=tests/clients/lib.sh
 source "$(dirname "$0")/lib.sh"
 command -v turnutils_uclient >/dev/null || skip_all "turnutils_uclient is not installed"
@@ -38,35 +39,50 @@ uclient "-x over IPv6" -m 2 -x -e fd18:2::2 fd18:1::1
 uclient "-X over IPv6" -m 2 -X -e 198.18.2.2 fd18:1::1
 uclient "-g: DONT-FRAGMENT" -m 2 -g -e 198.18.2.2 198.18.1.1
 uclient "-G: extra requests" -m 2 -G -e 198.18.2.2 198.18.1.1
-uclient "-B: random disconnects" -m 2 -B -e 198.18.2.2 198.18.1.1
 uclient "-N: negative tests" -m 1 -c -N -y 198.18.1.1
 
-# -R overwrites random bytes of one message in ten, headers, channel numbers and its own sequence
-# numbers included, so the client counts losses with any server. Captures tell what is the relay's:
-# each message that was still well formed has to arrive, once, and each answer.
-broken() {
-	local i running=() captures=()
+# captured FILTER COUNT ARGUMENTS...: so many clients at once; what captures of both sides say has to
+# pass the jq filter.
+# Each message that was well formed has to arrive at the peer, once, and each answer at the client's
+# host: what the client itself counts says less when it loses on purpose.
+captured() {
+	local filter=$1 count=$2 i running=() captures=()
+	shift 2
 	for i in client peer; do
+		rm -f "$T/tcpdump.$i"
 		spawn_in $i "$T/tcpdump.$i" tcpdump -U -n -i eth0 -B 16384 -w "$T/$i.pcap" udp
 		captures+=("$SPAWNED")
 		wait_for 5 grep -qs 'listening on' "$T/tcpdump.$i"
 	done
-	for i in {1..20}; do
-		in_ns client timeout 25 turnutils_uclient -u u -w p -n 20 -z 5 -m 1 -c -R \
-			-e 198.18.2.2 198.18.1.1 >"$T/broken.$i" 2>&1 &
+	for ((i = 1; i <= count; i++)); do
+		in_ns client timeout 25 turnutils_uclient -u u -w p -c "$@" -e 198.18.2.2 198.18.1.1 \
+			>"$T/captured.$i" 2>&1 &
 		running+=($!)
 	done
 	wait "${running[@]}"
 	for i in "${captures[@]}"; do end_pid "$i" INT; done
-	echo "# $(grep -l 'Total lost packets 0 (' "$T"/broken.* | wc -l) of 20 clients that break" \
-		"their own messages counted no loss"
 	/usr/bin/python3 "$CLIENTS/relayed.py" "$T/client.pcap" "$T/peer.pcap" 3478 >"$T/relayed"
-	sed 's/^/# /' "$T/relayed"
-	jq -e '.broken > 0 and .up.sent > 40 and .down.sent > 40
-		and .up.missing + .up.extra + .down.missing + .down.extra == 0' <"$T/relayed" >/dev/null
+	lossy=$(grep -L 'Total lost packets 0 (' "$T"/captured.* | wc -l)
+	rm "$T"/captured.*
+	echo "# $lossy of $count clients counted a loss: $(cat "$T/relayed")"
+	jq -e "$filter and .up.missing + .up.extra + .down.missing + .down.extra == 0" \
+		<"$T/relayed" >/dev/null
+}
+
+# -R overwrites random bytes of one message in ten, headers, channel numbers and its own sequence
+# numbers included.
+broken() {
+	captured '.broken > 0 and .up.sent > 40 and .down.sent > 40' 20 -n 20 -z 5 -m 1 -R
 }
 check "uclient -R: what is not broken arrives, and its answer, once" broken
-uclient "channels, after the broken messages" -m 1 -e 198.18.2.2 198.18.1.1
+
+# -B closes all sockets right after a burst of more than five messages: their answers meet closed
+# ports.
+disconnected() {
+	captured '.up.sent > 20 and .down.sent > 20' 3 -n 60 -z 1 -m 20 -B && [ "$lossy" -gt 0 ]
+}
+check "uclient -B: all arrives and is answered until the client is gone" disconnected
+uclient "channels, after the broken messages and clients" -m 1 -e 198.18.2.2 198.18.1.1
 
 cred=$(pcctl -j credential u)
 out=$T/timed.out

@@ -4,12 +4,14 @@
  *
  *   turnload --server ADDR:PORT --user U --password P --peer ADDR:PORT
  *            [--count N] [--size BYTES] [--rate PPS] [--cpus A[,B]] [--echo] [--send]
- *            [--idle-ms MS] [--hold] [--after] [--serve] [--channels N] [--release] [--six] [--from
- * ADDR:PORT]
+ *            [--window N] [--idle-ms MS] [--hold] [--after] [--serve] [--channels N] [--release]
+ *            [--six] [--from ADDR:PORT]
  *
  * Allocates, installs a permission, binds a channel, sends COUNT numbered datagrams as ChannelData
  * (--send: as Send indications), from one thread per CPU of --cpus, all on one socket. --echo also
- * receives what comes back. --after: when done, refreshes, binds a second channel and installs a
+ * receives what comes back, and has no more than --window N datagrams under way (128; 0: any number):
+ * the ring of a veth, which holds 256, then loses none where the machine stands still for a while.
+ * Those of which nothing comes back for half a second are taken for lost. --after: when done, refreshes, binds a second channel and installs a
  * second permission, to show that the allocation is alive. --hold: after "bound" waits for a line
  * on stdin before sending, and again before --after. --peer -: prints "relayed ADDR:PORT" on stderr
  * and reads the peer from stdin. --serve: sends nothing, returns all data it receives
@@ -46,12 +48,14 @@
 #define MAX_THREADS 2
 #define TRIES	    40
 #define TRY_MS	    500
+#define WINDOW	    128
+#define LOST_MS	    500
 
 struct load {
 	int fd;
 	struct pc_addr server, peer, relayed, from;
 	const char *user, *password;
-	uint64_t count, size, rate, idle_ms, channels;
+	uint64_t count, size, rate, window, idle_ms, channels;
 	int cpus[MAX_THREADS];
 	int n_threads;
 	bool echo, send, hold, after, serve, release, six, ask_peer;
@@ -64,6 +68,10 @@ struct load {
 	uint8_t *seen;
 	uint64_t echoed, echoed_distinct, echoed_bytes, foreign, retries, send_errors;
 	volatile bool sending;
+	/* of all threads */
+	pthread_mutex_t lock;
+	pthread_cond_t came_back;
+	uint64_t under_way;
 };
 
 struct sender {
@@ -256,9 +264,14 @@ static void take_data(struct load *l, const uint8_t *data, size_t len)
 		l->foreign++;
 		return;
 	}
-	if (!(l->seen[seq / 8] & (1u << (seq % 8))))
-		l->echoed_distinct++;
+	if (l->seen[seq / 8] & (1u << (seq % 8)))
+		return;
 	l->seen[seq / 8] |= 1u << (seq % 8);
+	l->echoed_distinct++;
+	pthread_mutex_lock(&l->lock);
+	l->under_way -= l->under_way > 0; /* one that was taken for lost */
+	pthread_cond_signal(&l->came_back);
+	pthread_mutex_unlock(&l->lock);
 }
 
 static size_t build_data(const struct load *l, uint64_t seq, uint8_t *buf)
@@ -299,6 +312,27 @@ static void pace(const struct load *l, uint64_t start, uint64_t done)
 	}
 }
 
+/* Waits until @n more may be under way. */
+static void make_way(struct load *l, uint64_t n)
+{
+	uint64_t until = pc_clock_realtime() + LOST_MS * PC_NS_PER_MS;
+
+	if (!l->echo || !l->window)
+		return;
+	pthread_mutex_lock(&l->lock);
+	while (l->under_way + n > l->window) {
+		uint64_t before = l->under_way;
+		struct timespec ts = { (time_t)(until / PC_NS_PER_S), (long)(until % PC_NS_PER_S) };
+
+		if (pthread_cond_timedwait(&l->came_back, &l->lock, &ts) == ETIMEDOUT)
+			l->under_way = 0;
+		else if (l->under_way < before)
+			until = pc_clock_realtime() + LOST_MS * PC_NS_PER_MS;
+	}
+	l->under_way += n;
+	pthread_mutex_unlock(&l->lock);
+}
+
 static void *send_all(void *arg)
 {
 	struct sender *s = arg;
@@ -326,6 +360,7 @@ static void *send_all(void *arg)
 			msgs[i].msg_hdr.msg_iov = &iov[i];
 			msgs[i].msg_hdr.msg_iovlen = 1;
 		}
+		make_way(l, n);
 		while (sent < n) {
 			int k = sendmmsg(l->fd, msgs + sent, n - sent, 0);
 
@@ -544,8 +579,9 @@ static int usage(void)
 {
 	fprintf(stderr,
 		"usage: turnload --server A:P --user U --password P --peer A:P [--count N]\n"
-		"       [--size N] [--rate PPS] [--cpus A[,B]] [--echo] [--send] [--idle-ms N]\n"
-		"       [--hold] [--after] [--serve] [--channels N] [--release] [--six]\n");
+		"       [--size N] [--rate PPS] [--cpus A[,B]] [--echo] [--window N] [--send]\n"
+		"       [--idle-ms N] [--hold] [--after] [--serve] [--channels N] [--release]\n"
+		"       [--six] [--from A:P]\n");
 	return 2;
 }
 
@@ -590,6 +626,7 @@ static int parse_args(struct load *l, int argc, char **argv)
 		{ "cpus", 1, 0, 'c' },
 		{ "echo", 0, 0, 'e' },
 		{ "send", 0, 0, 'S' },
+		{ "window", 1, 0, 'W' },
 		{ "idle-ms", 1, 0, 'i' },
 		{ "hold", 0, 0, 'H' },
 		{ "after", 0, 0, 'a' },
@@ -635,6 +672,10 @@ static int parse_args(struct load *l, int argc, char **argv)
 		case 'r':
 			bad |= pc_parse_u64(optarg, 0, 100000000, &l->rate);
 			break;
+		case 'W':
+			bad |= pc_parse_u64(optarg, 0, 1ull << 32, &l->window) ||
+			       (l->window && l->window < BATCH);
+			break;
 		case 'i':
 			bad |= pc_parse_u64(optarg, 1, 600000, &l->idle_ms);
 			break;
@@ -657,7 +698,10 @@ int main(int argc, char **argv)
 	struct load l = { .fd = -1,
 			  .count = 1000,
 			  .size = 160,
+			  .window = WINDOW,
 			  .idle_ms = 1000,
+			  .lock = PTHREAD_MUTEX_INITIALIZER,
+			  .came_back = PTHREAD_COND_INITIALIZER,
 			  .n_threads = 1,
 			  .cpus = { -1, -1 } };
 	char relayed[PC_ADDR_STRLEN];

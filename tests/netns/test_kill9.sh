@@ -29,7 +29,7 @@ start_load() {
 	mkfifo "$T/go"
 	nsenter --net="/run/netns/$(ns client)" "$PC_HELPERS/turnload" --server 198.18.1.1:3478 \
 		--user u --password p --peer 198.18.2.2:7000 --count "$count" --size $SIZE \
-		--rate "$rate" --hold "$@" <"$T/go" >"$T/load.json" 2>"$T/load.err" &
+		--rate "$rate" --echo --hold "$@" <"$T/go" >"$T/load.json" 2>"$T/load.err" &
 	LOAD=$!
 	pids+=("$LOAD")
 	exec 9>"$T/go"
@@ -39,7 +39,7 @@ start_load() {
 counted() { pcstat -j tenant u | jq ".tenants[0].$1"; }
 sending() { kill -0 "$LOAD" 2>/dev/null && ! grep -q sent "$T/load.err"; }
 
-peer_sink 198.18.2.2:7000 "$COUNT" 4000
+peer_sink 198.18.2.2:7000 "$COUNT" 4000 echo
 SINK=$SPAWNED
 start_load "$COUNT" "$RATE" --after
 echo go >&9
@@ -72,7 +72,7 @@ check "the allocation can be refreshed and bound afterwards" [ $? = 0 ]
 end_pid "$SINK"
 
 # A session that is idle while the daemon dies, and one that is used while nobody is there.
-peer_sink 198.18.2.2:7000 $IDLE_COUNT 4000
+peer_sink 198.18.2.2:7000 $IDLE_COUNT 4000 echo
 start_load $IDLE_COUNT $((RATE * 5 / 8)) --after
 stop_pcd
 echo go >&9

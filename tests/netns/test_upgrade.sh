@@ -41,10 +41,10 @@ as_layout() {
 }
 
 COUNT=20000
-peer_sink 198.18.2.2:7000 $COUNT 4000
+peer_sink 198.18.2.2:7000 $COUNT 4000 echo
 SINK=$SPAWNED
 mkfifo "$T/go"
-turnload --count $COUNT --rate 20000 --hold --after <"$T/go" >"$T/load.json" 2>"$T/load.err" &
+turnload --count $COUNT --rate 20000 --echo --hold --after <"$T/go" >"$T/load.json" 2>"$T/load.err" &
 LOAD=$!
 pids+=("$LOAD")
 exec 9>"$T/go"
@@ -73,9 +73,9 @@ echo after >&9
 wait "$LOAD"
 is "and can be refreshed and bound" $? 0
 
-peer_sink 198.18.2.2:7000 1000 4000
+peer_sink 198.18.2.2:7000 1000 4000 echo
 SINK=$SPAWNED
-turnload --count 1000 --rate 10000 >/dev/null 2>"$T/load.err"
+turnload --count 1000 --rate 10000 --echo >/dev/null 2>"$T/load.err"
 wait_for 10 grep -q packets "$T/sink.log"
 end_pid "$SINK"
 is "the new data plane forwards" "$(grep packets "$T/sink.log" | jq .distinct)" 1000

@@ -151,6 +151,32 @@ expect "skips are counted with their reasons" 0 "1 passed, 0 failed, 4 skipped" 
 	"skipped: needs root" "skipped: a: no browser" "skipped: b" "skipped: nothing to do"
 
 new_tree
+# Counts its runs and passes in the third.
+fake tests/netns/test_third.sh <<'THIRD'
+echo >>runs
+if [ "$(wc -l <runs)" -lt 3 ]; then
+	printf "1..2\nok 1 - a\nnot ok 2 - b\n# lost 3 of 4\n"
+else
+	printf "1..2\nok 1 - a\nok 2 - b\n"
+fi
+THIRD
+run all
+expect "what the machine may have broken is run again" 0 "2 passed, 0 failed, 0 skipped" \
+	"Failed, but passed when run again" "  netns/test_third: b: lost 3 of 4"
+rm "$tree/t/runs"
+PC_TRIES=2 run all
+expect "but not for ever: what fails every time fails" 1 "1 passed, 1 failed, 0 skipped" \
+	"  netns/test_third: b: lost 3 of 4"
+rm "$tree/t/runs"
+PC_TRIES=1 run all
+expect "nor at all if that is not wanted" 1 "1 passed, 1 failed, 0 skipped"
+mkdir -p "$tree/t/build/tests/unit"
+mv "$tree/t/tests/netns/test_third.sh" "$tree/t/build/tests/unit/third"
+rm "$tree/t/runs"
+run all
+expect "nor what needs no time of the machine" 1 "1 passed, 1 failed, 0 skipped"
+
+new_tree
 fake tests/netns/test_half.sh <<<'echo "ok 1 - a"; exit 77'
 run all
 expect "status 77 after TAP is a failure" 1 "1 passed, 1 failed, 0 skipped" "exit status 77"

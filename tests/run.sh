@@ -229,7 +229,9 @@ run_one() {
 	for ((try = 1; ; try++)); do
 		run_program "$name" "$limit" "$program" "$@"
 		[ $try = 1 ] || again_ms=$((again_ms + took))
-		grep -q '^F' <<<"$results" && may_try_again "$kind" $try || break
+		if ! grep -q '^F' <<<"$results" || ! may_try_again "$kind" $try; then
+			break
+		fi
 		show_time "$name"
 		while IFS= read -r line; do
 			tried+=("$name: $line")

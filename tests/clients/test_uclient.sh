@@ -49,7 +49,6 @@ captured() {
 	local filter=$1 count=$2 i running=() captures=()
 	shift 2
 	for i in client peer; do
-		rm -f "$T/tcpdump.$i"
 		spawn_in $i "$T/tcpdump.$i" tcpdump -U -n -i eth0 -B 16384 -w "$T/$i.pcap" udp
 		captures+=("$SPAWNED")
 		wait_for 5 grep -qs 'listening on' "$T/tcpdump.$i"

@@ -9,16 +9,17 @@
  *
  * Allocates, installs a permission, binds a channel, sends COUNT numbered datagrams as ChannelData
  * (--send: as Send indications), from one thread per CPU of --cpus, all on one socket. --echo also
- * receives what comes back, and has no more than --window N datagrams under way (128; 0: any number):
- * the ring of a veth, which holds 256, then loses none where the machine stands still for a while.
- * Those of which nothing comes back for half a second are taken for lost. --after: when done, refreshes, binds a second channel and installs a
- * second permission, to show that the allocation is alive. --hold: after "bound" waits for a line
- * on stdin before sending, and again before --after. --peer -: prints "relayed ADDR:PORT" on stderr
- * and reads the peer from stdin. --serve: sends nothing, returns all data it receives
- * until SIGTERM. --six: asks for an IPv6 relayed address (as an IPv6 peer does). --from: its own
- * address. --channels: binds N channels in all, to ports from the peer's up, until one is refused;
- * says how many. --release: ends the allocation when done. Prints one JSON line; progress words on
- * stderr: "bound", "sent". Exit 0 when every transaction succeeded.
+ * receives what comes back, and has at most --window N datagrams under way (128; 0: any number):
+ * the ring of a veth, which holds 256, loses none of them however long the machine stands still.
+ * Those of which nothing comes back for half a second are taken for lost. --after: when done,
+ * refreshes, binds a second channel and installs a second permission, to show that the allocation
+ * is alive. --hold: after "bound" waits for a line on stdin before sending, and again before
+ * --after. --peer -: prints "relayed ADDR:PORT" on stderr and reads the peer from stdin. --serve:
+ * sends nothing, returns all data it receives until SIGTERM. --six: asks for an IPv6 relayed
+ * address (as an IPv6 peer does). --from: its own address. --channels: binds N channels in all, to
+ * ports from the peer's up, until one is refused; says how many. --release: ends the allocation
+ * when done. Prints one JSON line; progress words on stderr: "bound", "sent". Exit 0 when every
+ * transaction succeeded.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -155,17 +156,21 @@ static void take_challenge(struct load *l, const struct pc_stun_msg *m)
 static int transact(struct load *l, const struct request *rq, struct pc_stun_msg *ret_msg,
 		    uint8_t *buf)
 {
+	uint8_t txid[PC_STUN_TXID_LEN], out[BUF_SIZE];
+	size_t out_len = 0;
+
 	for (int tries = 0; tries < TRIES; tries++) {
-		uint8_t txid[PC_STUN_TXID_LEN], out[BUF_SIZE];
 		struct pc_stun_attr a;
 		size_t len;
 		int code;
 
-		randombytes_buf(txid, sizeof(txid));
-		len = build(l, rq, txid, out);
-		if (!len)
+		if (!out_len) {
+			randombytes_buf(txid, sizeof(txid));
+			out_len = build(l, rq, txid, out);
+		}
+		if (!out_len)
 			return -EMSGSIZE;
-		if (send(l->fd, out, len, 0) < 0 && errno != ECONNREFUSED)
+		if (send(l->fd, out, out_len, 0) < 0 && errno != ECONNREFUSED)
 			return -errno;
 		len = await(l, txid, buf);
 		if (!len) {
@@ -182,6 +187,7 @@ static int transact(struct load *l, const struct request *rq, struct pc_stun_msg
 		if ((code != 401 || l->nonce_len) && code != 438)
 			return code;
 		take_challenge(l, ret_msg);
+		out_len = 0;
 	}
 	return -ETIMEDOUT;
 }
@@ -385,12 +391,13 @@ static void receive_echoes(struct load *l)
 		struct pollfd p = { .fd = l->fd, .events = POLLIN };
 		ssize_t n;
 
-		if (l->sending)
-			last = pc_clock_monotonic();
-		else if (pc_clock_monotonic() - last > l->idle_ms * PC_NS_PER_MS)
-			break;
-		if (poll(&p, 1, 50) <= 0)
+		if (poll(&p, 1, 50) <= 0) {
+			if (l->sending)
+				last = pc_clock_monotonic();
+			else if (pc_clock_monotonic() - last > l->idle_ms * PC_NS_PER_MS)
+				break;
 			continue;
+		}
 		while ((n = recv(l->fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0) {
 			last = pc_clock_monotonic();
 			take_data(l, buf, (size_t)n);
@@ -616,26 +623,16 @@ static bool *flag_of(struct load *l, int c)
 static int parse_args(struct load *l, int argc, char **argv)
 {
 	static const struct option opts[] = {
-		{ "server", 1, 0, 's' },
-		{ "user", 1, 0, 'u' },
-		{ "password", 1, 0, 'w' },
-		{ "peer", 1, 0, 'p' },
-		{ "count", 1, 0, 'n' },
-		{ "size", 1, 0, 'l' },
-		{ "rate", 1, 0, 'r' },
-		{ "cpus", 1, 0, 'c' },
-		{ "echo", 0, 0, 'e' },
-		{ "send", 0, 0, 'S' },
-		{ "window", 1, 0, 'W' },
-		{ "idle-ms", 1, 0, 'i' },
-		{ "hold", 0, 0, 'H' },
-		{ "after", 0, 0, 'a' },
-		{ "serve", 0, 0, 'v' },
-		{ "channels", 1, 0, 'C' },
-		{ "release", 0, 0, 'R' },
-		{ "six", 0, 0, '6' },
-		{ "from", 1, 0, 'f' },
-		{ 0 },
+		{ "server", 1, 0, 's' },   { "user", 1, 0, 'u' },
+		{ "password", 1, 0, 'w' }, { "peer", 1, 0, 'p' },
+		{ "count", 1, 0, 'n' },	   { "size", 1, 0, 'l' },
+		{ "rate", 1, 0, 'r' },	   { "cpus", 1, 0, 'c' },
+		{ "echo", 0, 0, 'e' },	   { "send", 0, 0, 'S' },
+		{ "window", 1, 0, 'W' },   { "idle-ms", 1, 0, 'i' },
+		{ "hold", 0, 0, 'H' },	   { "after", 0, 0, 'a' },
+		{ "serve", 0, 0, 'v' },	   { "channels", 1, 0, 'C' },
+		{ "release", 0, 0, 'R' },  { "six", 0, 0, '6' },
+		{ "from", 1, 0, 'f' },	   { 0 },
 	};
 	int c, bad = 0;
 

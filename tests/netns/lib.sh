@@ -183,6 +183,8 @@ wait_for() {
 spawn() {
 	local log=$1
 	shift
+	# Now, not when it runs: an earlier one may have been ready, too.
+	: >"$log"
 	"$@" >"$log" 2>&1 </dev/null &
 	SPAWNED=$!
 	pids+=("$SPAWNED")
@@ -318,9 +320,7 @@ xdp_pass() {
 	}
 }
 
-# The log of an earlier one would be ready at once.
 peer_sink() {
-	rm -f "$T/sink.log"
 	spawn_in peer "$T/sink.log" "$PC_HELPERS/udpsink" "$@"
 	wait_for 5 grep -qs ready "$T/sink.log"
 }

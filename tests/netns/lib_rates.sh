@@ -155,7 +155,7 @@ relayed_netem() {
 }
 
 wrap_start() {
-	rm -f "$T/wrap.log" "$T/wrap.bins"
+	rm -f "$T/wrap.bins"
 	spawn_in client "$T/wrap.log" "$PC_HELPERS/turnwrap" --server 198.18.1.1:3478 --user "$1" \
 		--password p --peer 198.18.2.2:41000 --netns "/run/netns/$(ns peer)" --dev eth0 \
 		--log "$T/wrap.bins"

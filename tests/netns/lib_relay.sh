@@ -63,7 +63,8 @@ refused() {
 hold() {
 	local name=$1 count=$2 rate=$3 fd
 	shift 3
-	rm -f "$T/$name.fifo"
+	# An earlier client of that name was bound, too.
+	rm -f "$T/$name.fifo" "$T/$name.err"
 	mkfifo "$T/$name.fifo"
 	turnload --peer "${PEER:-198.18.2.2:7000}" --count "$count" --rate "$rate" --echo --hold \
 		"$@" <"$T/$name.fifo" >"$T/$name.json" 2>"$T/$name.err" &

@@ -25,7 +25,7 @@ SIZE=160
 start_load() {
 	local count=$1 rate=$2
 	shift 2
-	rm -f "$T/go"
+	rm -f "$T/go" "$T/load.err"
 	mkfifo "$T/go"
 	nsenter --net="/run/netns/$(ns client)" "$PC_HELPERS/turnload" --server 198.18.1.1:3478 \
 		--user u --password p --peer 198.18.2.2:7000 --count "$count" --size $SIZE \

@@ -10,10 +10,10 @@
 # PC_TEST_ROOT: another tree to run the tests of. PC_TEST_LOGS: another place for the logs.
 # PC_TIME_FACTOR: longer limits on a slow machine.
 #
-# Programs of netns, clients and kernels need a machine that gives them its processors in time: one that
-# stands still, or has other work, loses packets of its own. So where one fails it is run again, TRIES
-# times in all (PC_TRIES; 1: never), and for AGAIN_SECONDS of the whole. What failed before it passed
-# is listed at the end: a failure that is always there fails, one that comes and goes is seen.
+# Programs of netns and clients need a machine that gives them its processors in time: one that stands
+# still, or has other work, loses packets of its own. So where one fails it is run again, TRIES times in
+# all (PC_TRIES; 1: never), and for AGAIN_SECONDS of the whole. What failed before it passed is listed at
+# the end: a failure that is always there fails, one that comes and goes is seen.
 set -u
 export LC_ALL=C
 
@@ -164,9 +164,9 @@ stolen() {
 # run_program KIND/NAME LIMIT PROGRAM [ARGS]: sets $results to what parse_tap says of it, $took to ms;
 # its output is in $log. $machine says how the machine was meanwhile.
 run_program() {
-	local name=$1 limit=$2 program=$3 start rc tap seen stolen
+	local name=$1 limit=$2 program=$3 start rc tap seen stolen_before
 	shift 3
-	stolen=$(stolen)
+	stolen_before=$(stolen)
 	log=$logs/${name/\//-}.log
 	tap=${log%.log}.tap
 	: >"$log"
@@ -197,7 +197,7 @@ run_program() {
 	elif [ "$rc" = 0 ] && [ "$seen" = 0 ]; then
 		results+="F printed no TAP"$'\n'
 	fi
-	machine="$((took / 1000)) s, load $(cut -d ' ' -f 1 /proc/loadavg), $((($(stolen) - stolen) * 10)) ms stolen"
+	machine="$((took / 1000)) s, load $(cut -d ' ' -f 1 /proc/loadavg), $((($(stolen) - stolen_before) * 10)) ms stolen"
 	rm -f "$tap" "$log.err"
 }
 

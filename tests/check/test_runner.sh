@@ -8,6 +8,7 @@ runner=$top/tests/run.sh
 tree=$(mktemp -d) || exit 1
 trap 'rm -rf "$tree"' EXIT
 number=0
+unset PC_TRIES # of who runs this
 
 # A tree of its own for each case.
 new_tree() {

@@ -321,19 +321,15 @@ static void pace(const struct load *l, uint64_t start, uint64_t done)
 /* Waits until @n more may be under way. */
 static void make_way(struct load *l, uint64_t n)
 {
-	uint64_t until = pc_clock_realtime() + LOST_MS * PC_NS_PER_MS;
-
 	if (!l->echo || !l->window)
 		return;
 	pthread_mutex_lock(&l->lock);
 	while (l->under_way + n > l->window) {
-		uint64_t before = l->under_way;
+		uint64_t until = pc_clock_realtime() + LOST_MS * PC_NS_PER_MS;
 		struct timespec ts = { (time_t)(until / PC_NS_PER_S), (long)(until % PC_NS_PER_S) };
 
 		if (pthread_cond_timedwait(&l->came_back, &l->lock, &ts) == ETIMEDOUT)
 			l->under_way = 0;
-		else if (l->under_way < before)
-			until = pc_clock_realtime() + LOST_MS * PC_NS_PER_MS;
 	}
 	l->under_way += n;
 	pthread_mutex_unlock(&l->lock);

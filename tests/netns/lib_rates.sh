@@ -238,7 +238,7 @@ netem_stop() {
 }
 
 line_start() {
-	rm -f "$T/line.log" "$T/bins"
+	rm -f "$T/bins"
 	[ -z "$NETEM" ] || {
 		netem_start "$1"
 		return
@@ -266,7 +266,6 @@ declare -A server_pid
 # One that was in the middle of something refuses the next: it has no part in this.
 serve() {
 	[ -z "${server_pid[$1]:-}" ] || end_pid "${server_pid[$1]}"
-	rm -f "$T/iperf-$1.log"
 	spawn_in "$1" "$T/iperf-$1.log" "${AHEAD[@]}" iperf3 -s -B "$2" --forceflush
 	server_pid[$1]=$SPAWNED
 	wait_for 5 grep -qs listening "$T/iperf-$1.log"
